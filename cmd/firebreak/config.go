@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+)
+
+// options is the command line. Each option can also be given in the
+// environment, as FIREBREAK_ and its name in capitals, and in the file that
+// --config names; the command line wins over both, the environment over the
+// file.
+type options struct {
+	Config string `help:"YAML file of options by their names, such as 'listen: 127.0.0.1:8080'." type:"path" placeholder:"FILE"`
+
+	Serve   serveCommand   `cmd:"" help:"Serve the FHIR API, from SQLite in the data directory."`
+	Load    loadCommand    `cmd:"" help:"Load ndjson files and Bundles, into a data directory or a server."`
+	Export  exportCommand  `cmd:"" help:"Export from any Bulk Data server into a folder, and check what came."`
+	Demo    demoCommand    `cmd:"" help:"Make patients, load, export and check them, and end."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// storage is where the data is.
+type storage struct {
+	Data string `help:"Data directory; it is made if it is not there." default:"./firebreak-data" type:"path" placeholder:"DIR"`
+}
+
+// serving are the options of a server.
+type serving struct {
+	storage
+	Listen         string         `help:"Address to serve on. While there is no authentication, a loopback address only." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	PublicBase     string         `help:"FHIR base URL as clients write it, such as https://ehr.example.org/fhir. Without it, the request says." placeholder:"URL"`
+	TrustedProxy   []netip.Prefix `help:"Networks whose X-Forwarded-* and Forwarded headers are believed." placeholder:"CIDR"`
+	MaxResource    int            `help:"Most bytes of one resource." default:"33554432" placeholder:"BYTES"`
+	Workers        int            `help:"Units of work done at once." default:"2" placeholder:"N"`
+	ExportLifetime time.Duration  `help:"How long the files of an export are kept after its end." default:"168h" placeholder:"DURATION"`
+	ExportFileSize int64          `help:"Most bytes of one export file, but for a single larger resource." default:"268435456" placeholder:"BYTES"`
+	Grace          time.Duration  `help:"How long requests under way may take at shutdown." default:"10s" placeholder:"DURATION"`
+	LogLevel       string         `help:"Least level of the log: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	LogFormat      string         `help:"Form of the log: ${enum}." enum:"text,json" default:"text"`
+}
+
+// errHelp says that help was asked for, and printed.
+var errHelp = errors.New("help was printed")
+
+// parse reads the command line, the environment and the file.
+func parse(args []string, stdout, stderr io.Writer) (cmd command, err error) {
+	var o options
+	settings := []kong.Option{
+		kong.Name("firebreak"),
+		kong.Description("A FHIR R4 server for asynchronous operations on whole patient records.\n\nBegin with 'firebreak demo', or: firebreak load FOLDER; firebreak serve."),
+		kong.DefaultEnvars("FIREBREAK"), kong.Writers(stdout, stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Exit(func(int) { panic(errHelp) }), // kong prints help, then exits
+	}
+	if file := configFile(args); file != "" {
+		if _, err := os.Stat(file); err != nil {
+			return nil, fmt.Errorf("read the configuration file: %w", err)
+		}
+		settings = append(settings, kong.Configuration(yamlOptions, file))
+	}
+	parser, err := kong.New(&o, settings...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if p := recover(); p == errHelp { //nolint:errorlint // the very value that was thrown
+			cmd, err = nil, errHelp
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		return nil, err
+	}
+	cmd, ok := k.Selected().Target.Addr().Interface().(command)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a command", k.Command())
+	}
+	return cmd, nil
+}
+
+// configFile finds --config before the rest is parsed, as its file has a say
+// in that.
+func configFile(args []string) string {
+	for i, a := range args {
+		if a == "--config" && i+1 < len(args) {
+			return args[i+1]
+		}
+		if len(a) > len("--config=") && a[:len("--config=")] == "--config=" {
+			return a[len("--config="):]
+		}
+	}
+	return os.Getenv("FIREBREAK_CONFIG")
+}
+
+// yamlOptions resolves options from a YAML file, by their names.
+func yamlOptions(r io.Reader) (kong.Resolver, error) {
+	values := map[string]any{}
+	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("the configuration file is not YAML: %w", err)
+	}
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if v, ok := values[flag.Name]; ok {
+			return v, nil
+		}
+		return nil, nil //nolint:nilnil // kong's word for "not here"
+	}), nil
+}

@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"firebreak/operations/job"
+	"firebreak/store"
+)
+
+// ending bounds what is still written after the engine's context has ended.
+const ending = 10 * time.Second
+
+// attempt works on a unit, ends the attempt, and settles the job.
+func (e *Engine) attempt(ctx context.Context, u job.Unit, f store.Fence) {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { cancel(errShutdown) })
+	defer stop()
+	e.mu.Lock()
+	e.work[f] = cancel
+	e.mu.Unlock()
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		e.renew(work, f, cancel)
+	}()
+	end, err := e.run(work, u, f)
+	why := context.Cause(work)
+	cancel(nil)
+	<-renewed
+	e.mu.Lock()
+	delete(e.work, f)
+	e.mu.Unlock()
+
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), ending)
+	defer done()
+	e.finish(last, u, f, e.verdict(u, end, err, why))
+}
+
+// finish ends the attempt and settles the job.
+func (e *Engine) finish(ctx context.Context, u job.Unit, f store.Fence, end job.UnitEnd) {
+	if !e.end(ctx, u, f, end) {
+		return
+	}
+	if end.State == job.Succeeded {
+		if err := e.cfg.Handlers[u.Kind].Ended(ctx, end); err != nil {
+			e.cfg.Log.Warn("remove what a unit replaced", "job", u.Job, "unit", u.ID, "error", err)
+		}
+	}
+	e.settle(ctx, f.Tenant, f.Job)
+}
+
+// run calls the handler. A handler that panics has erred.
+func (e *Engine) run(ctx context.Context, u job.Unit, f store.Fence) (end job.UnitEnd, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("engine: a handler panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	j, err := e.cfg.Store.Peek(ctx, f.Tenant, f.Job)
+	if err != nil {
+		return end, err
+	}
+	if u.Poisoned() {
+		return end, &job.Failure{Permanent: true, Reason: job.Reason{
+			Code: "exception", Message: fmt.Sprintf("unit %s was given up: its worker was lost %d times", u.ID, u.Lost),
+		}}
+	}
+	if j.State == job.Queued {
+		j, err = e.cfg.Store.Update(ctx, f.Tenant, f.Job, func(j job.Job) (job.Job, error) { return j.Start(e.cfg.Now()) })
+		if err != nil {
+			return end, err
+		}
+	}
+	return e.cfg.Handlers[u.Kind].Run(ctx, j, u, f)
+}
+
+// renew prolongs the lease until ctx ends, and ends it if it cannot.
+func (e *Engine) renew(ctx context.Context, f store.Fence, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(e.cfg.Lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := e.cfg.Store.Renew(ctx, f, e.cfg.Lease); errors.Is(err, store.ErrFenced) {
+			cancel(errLost)
+			return
+		}
+	}
+}
+
+// verdict is how the attempt ends. What was asked of the attempt from outside
+// comes before how its handler took it.
+func (e *Engine) verdict(u job.Unit, end job.UnitEnd, err, why error) job.UnitEnd {
+	switch {
+	case err == nil:
+		return end
+	case errors.Is(why, errCancelled), errors.Is(why, errLost):
+		return job.UnitEnd{State: job.Cancelled}
+	case errors.Is(why, errShutdown):
+		return job.UnitEnd{State: job.Queued}
+	}
+	e.cfg.Log.Error("a unit erred", "job", u.Job, "kind", u.Kind, "unit", u.ID, "attempt", u.Attempt, "error", err)
+	reason, permanent := reasonOf(err)
+	if permanent || u.Exhausted() {
+		return job.UnitEnd{State: job.Failed, Reason: &reason, Erred: true}
+	}
+	return job.UnitEnd{State: job.Queued, Reason: &reason, Erred: true, RunAt: e.cfg.Now().Add(u.Backoff())}
+}
+
+// reasonOf says what a person may read of an error.
+func reasonOf(err error) (r job.Reason, permanent bool) {
+	if f := (*job.Failure)(nil); errors.As(err, &f) {
+		return f.Reason, f.Permanent
+	}
+	if errors.Is(err, store.ErrFull) || errors.Is(err, syscall.ENOSPC) {
+		return job.Reason{Code: "no-store", Message: "the server's disk is full; free space, then start the job again"}, false
+	}
+	return job.Reason{Code: "exception", Message: "internal error; the server's log has the cause"}, false
+}
+
+// end ends the attempt, trying again while the store cannot; false if the
+// unit is another's by now.
+func (e *Engine) end(ctx context.Context, u job.Unit, f store.Fence, end job.UnitEnd) bool {
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		err := e.cfg.Store.End(ctx, f, end)
+		if err == nil {
+			return true
+		}
+		if errors.Is(err, store.ErrFenced) {
+			return false
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			// The lease will run out, and the unit is done again.
+			e.cfg.Log.Error("end a unit", "job", u.Job, "unit", u.ID, "error", err)
+			return false
+		}
+	}
+}

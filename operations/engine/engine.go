@@ -1,0 +1,163 @@
+// Package engine runs jobs: it claims their units, keeps the leases, ends the
+// attempts, settles the jobs, and removes those that are dismissed or expired.
+// It knows nothing of FHIR, of HTTP, or of any single operation: handlers are
+// registered by kind.
+//
+// A worker has a unit under a lease, which a goroutine of its own renews. A
+// lease that cannot be renewed, because another has the unit or because cancel
+// was requested, ends the handler's context. Whatever happens, the unit is
+// claimable again when the lease has run out; and as every end is fenced by
+// the attempt, a worker that lost its lease can finish nothing.
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"firebreak/operations/job"
+	"firebreak/store"
+)
+
+// Handler does the work of one kind of job.
+type Handler interface {
+	// Run does one attempt at a unit. It returns how the unit ends, or an
+	// error, after which it is tried again unless it is a *job.Failure that is
+	// permanent. ctx ends when the attempt is to be broken off. Run may be
+	// called again for the same unit, so what it leaves must bear that.
+	Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (job.UnitEnd, error)
+	// Ended is told of each end that succeeded and was committed, to remove
+	// what the attempt replaced. A crash may come before it.
+	Ended(ctx context.Context, end job.UnitEnd) error
+	// Discard removes all that the job left outside the store. It may be
+	// called again.
+	Discard(ctx context.Context, j job.Job) error
+}
+
+// Store is what the engine needs of a store.
+type Store interface {
+	store.Jobs
+	store.Units
+}
+
+// Config says how an engine works.
+type Config struct {
+	Store    Store
+	Handlers map[string]Handler
+	Now      func() time.Time
+	Log      *slog.Logger
+	Workers  int           // units at work at once; 0: 2
+	Lease    time.Duration // 0: 30 s
+	Idle     time.Duration // how often an idle engine looks for work; 0: 1 s
+}
+
+// Engine runs jobs until its context ends.
+type Engine struct {
+	cfg   Config
+	kinds []string
+	freed chan struct{} // a worker has ended
+
+	mu   sync.Mutex
+	work map[store.Fence]context.CancelCauseFunc
+	busy int
+}
+
+// Why an attempt is broken off.
+var (
+	errShutdown  = errors.New("engine: shutting down")
+	errCancelled = errors.New("engine: cancel was requested")
+	errLost      = errors.New("engine: the lease was lost")
+)
+
+// New makes an engine; Run starts it.
+func New(cfg Config) *Engine {
+	if cfg.Workers == 0 {
+		cfg.Workers = 2
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = 30 * time.Second
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = time.Second
+	}
+	e := &Engine{cfg: cfg, freed: make(chan struct{}, 1), work: map[store.Fence]context.CancelCauseFunc{}}
+	for kind := range cfg.Handlers {
+		e.kinds = append(e.kinds, kind)
+	}
+	return e
+}
+
+// Run works until ctx ends; then it breaks off what is at work, puts it back
+// without counting an error, and returns.
+func (e *Engine) Run(ctx context.Context) {
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	hints := e.cfg.Store.Watch(ctx)
+	for first := true; ctx.Err() == nil; first = false {
+		e.attend(ctx, first)
+		for e.start(ctx, &workers) {
+		}
+		e.await(ctx, hints)
+	}
+}
+
+// await waits until there may be something to do.
+func (e *Engine) await(ctx context.Context, hints <-chan struct{}) {
+	d := e.cfg.Idle
+	if at, err := e.cfg.Store.NextRun(ctx, e.kinds); err == nil && !at.IsZero() {
+		d = min(d, max(at.Sub(e.cfg.Now()), time.Millisecond))
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-hints:
+	case <-e.freed:
+	case <-timer.C:
+	}
+}
+
+// start claims a unit and has it worked on; false if there is none, or no
+// worker is free.
+func (e *Engine) start(ctx context.Context, workers *sync.WaitGroup) bool {
+	e.mu.Lock()
+	free := e.busy < e.cfg.Workers
+	e.mu.Unlock()
+	if !free || ctx.Err() != nil {
+		return false
+	}
+	u, f, err := e.cfg.Store.Claim(ctx, e.kinds, e.cfg.Lease)
+	if err != nil {
+		if !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil {
+			e.cfg.Log.Error("claim a unit", "error", err)
+		}
+		return false
+	}
+	e.mu.Lock()
+	e.busy++
+	e.mu.Unlock()
+	workers.Go(func() {
+		e.attempt(ctx, u, f)
+		e.mu.Lock()
+		e.busy--
+		e.mu.Unlock()
+		select {
+		case e.freed <- struct{}{}:
+		default:
+		}
+	})
+	return true
+}
+
+// breakOff ends what this engine has at work of a job.
+func (e *Engine) breakOff(t store.Tenant, jobID string, why error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for f, cancel := range e.work {
+		if f.Tenant == t && f.Job == jobID {
+			cancel(why)
+		}
+	}
+}

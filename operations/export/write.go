@@ -1,0 +1,174 @@
+package export
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+
+	"firebreak/fhir"
+	"firebreak/operations/job"
+	"firebreak/store"
+	"firebreak/store/files"
+)
+
+// buffer is how many bytes of a file are held back to write more at once.
+const buffer = 256 << 10
+
+// partWriter writes one file, and counts and hashes what it writes.
+type partWriter struct {
+	part     job.Part
+	file     files.Writer
+	buffered *bufio.Writer
+	sum      hash.Hash
+	patients map[string]struct{}
+}
+
+// part begins file number i of this attempt.
+func (a attempt) part(ctx context.Context, c job.Category, typ string, i int) (*partWriter, error) {
+	p := job.Part{
+		ID: fmt.Sprintf("%s.%06d", a.unit.ID, i), Job: a.job.ID, Unit: a.unit.ID, Category: c, Type: typ,
+		Name: fmt.Sprintf("%s/%s.%d.%06d.%s.ndjson", a.job.ID, a.unit.ID, a.unit.Attempt, i, typ),
+	}
+	f, err := a.cfg.Files.Create(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	w := &partWriter{part: p, file: f, sum: sha256.New(), patients: map[string]struct{}{}}
+	w.buffered = bufio.NewWriterSize(io.MultiWriter(f, w.sum), buffer)
+	return w, nil
+}
+
+// line writes one line; it must end in a newline.
+func (w *partWriter) line(b []byte, patients []string) error {
+	w.part.Count++
+	w.part.Size += int64(len(b))
+	for _, p := range patients {
+		if _, ok := w.patients[p]; !ok {
+			w.patients[p] = struct{}{}
+		}
+	}
+	_, err := w.buffered.Write(b)
+	return err
+}
+
+// end makes the file durable and returns its record.
+func (w *partWriter) end() (job.Part, error) {
+	if err := w.buffered.Flush(); err != nil {
+		return job.Part{}, err
+	}
+	if err := w.file.Commit(); err != nil {
+		return job.Part{}, err
+	}
+	w.part.SHA256 = hex.EncodeToString(w.sum.Sum(nil))
+	for p := range w.patients {
+		w.part.Patients = append(w.part.Patients, p)
+	}
+	slices.Sort(w.part.Patients)
+	return w.part, nil
+}
+
+// writeNotes writes what must be said of the export as a file of its errors.
+func (a attempt) writeNotes(ctx context.Context, notes []fhir.Issue) (job.Part, error) {
+	w, err := a.part(ctx, job.Errors, "OperationOutcome", 1)
+	if err != nil {
+		return job.Part{}, err
+	}
+	defer w.file.Abort()
+	for _, n := range notes {
+		if err := w.line(append(fhir.Outcome(n), '\n'), nil); err != nil {
+			return job.Part{}, err
+		}
+	}
+	p, err := w.end()
+	p.N = 1
+	return p, err
+}
+
+// write writes what the unit's ranges hold.
+func (a attempt) write(ctx context.Context) (job.UnitEnd, error) {
+	var what args
+	if err := json.Unmarshal(a.unit.Args, &what); err != nil {
+		return job.UnitEnd{}, fmt.Errorf("export: read a unit: %w", err)
+	}
+	s := scan{attempt: a, end: job.UnitEnd{State: job.Succeeded}, only: what.Only}
+	defer s.abort()
+	for _, w := range what.Work {
+		if s.open != nil && s.open.part.Type != w.Type {
+			if err := s.cut(); err != nil {
+				return job.UnitEnd{}, err
+			}
+		}
+		err := a.cfg.Store.Scan(ctx, a.fence.Tenant, a.selections[w.Selection], w.Range, "", func(v *store.Version) error {
+			return s.version(ctx, v)
+		})
+		if err != nil {
+			return job.UnitEnd{}, err
+		}
+	}
+	if err := s.cut(); err != nil {
+		return job.UnitEnd{}, err
+	}
+	return s.end, nil
+}
+
+// scan is the files of one scan.
+type scan struct {
+	attempt
+	open  *partWriter
+	begun int
+	ofTyp int // files of the present type
+	only  bool
+	line  []byte
+	end   job.UnitEnd
+}
+
+func (s *scan) version(ctx context.Context, v *store.Version) error {
+	s.line = append(fhir.AppendShown(s.line[:0], v.Body, v.MetaAt, v.N, int64(v.From)), '\n')
+	if s.open != nil && s.open.part.Size+int64(len(s.line)) > s.cfg.MaxFile {
+		if err := s.cut(); err != nil {
+			return err
+		}
+	}
+	if s.open == nil {
+		s.begun++
+		var err error
+		if s.open, err = s.part(ctx, job.Output, v.ID.Type, s.begun); err != nil {
+			return err
+		}
+	}
+	return s.open.line(s.line, v.Patients)
+}
+
+// cut ends the open file, if there is one.
+func (s *scan) cut() error {
+	if s.open == nil {
+		return nil
+	}
+	p, err := s.open.end()
+	if err != nil {
+		return err
+	}
+	s.open = nil
+	if n := len(s.end.Parts); n == 0 || s.end.Parts[n-1].Type != p.Type {
+		s.ofTyp = 0
+	}
+	if s.ofTyp++; s.only {
+		p.N = s.ofTyp
+	}
+	s.end.Parts = append(s.end.Parts, p)
+	s.end.Counts.Resources += p.Count
+	s.end.Counts.Bytes += p.Size
+	return nil
+}
+
+func (s *scan) abort() {
+	if s.open != nil {
+		s.open.file.Abort()
+	}
+}

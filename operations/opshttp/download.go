@@ -1,0 +1,87 @@
+package opshttp
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"firebreak/operations/job"
+	"firebreak/store/files"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/labstack/echo/v4"
+)
+
+// NDJSON is the media type of files (Bulk Data, "File Request").
+const NDJSON = "application/fhir+ndjson"
+
+// download serves a file: whole, in ranges, or compressed. It holds no
+// connection to the store while it sends.
+func (h handler) download(c echo.Context) error {
+	j, verdict, err := h.job(c)
+	if err != nil {
+		return err
+	}
+	if verdict != job.Ready {
+		return absent()
+	}
+	part, err := h.op.Find(c.Request().Context(), j, c.Param("file"))
+	if err != nil {
+		return busy(err)
+	}
+	f, err := h.Files.Open(c.Request().Context(), part.Name)
+	if err != nil {
+		return busy(err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	header := c.Response().Header()
+	header.Set(echo.HeaderContentType, NDJSON)
+	header.Set("Content-Disposition", `attachment; filename="`+c.Param("file")+`"`)
+	header.Set("Cache-Control", "no-store")
+	header.Add(echo.HeaderVary, echo.HeaderAcceptEncoding)
+	if wantsGzip(c.Request().Header.Values(echo.HeaderAcceptEncoding)) {
+		return zipped(c, part, f)
+	}
+	header.Set("ETag", `"`+part.SHA256+`"`)
+	http.ServeContent(c.Response(), c.Request(), "", j.Ended, f)
+	return nil
+}
+
+// wantsGzip tells whether a client named gzip in Accept-Encoding and did not
+// refuse it by q=0. One that names "*" only gets the file as it is.
+func wantsGzip(accept []string) bool {
+	for _, one := range strings.Split(strings.Join(accept, ","), ",") {
+		name, param, _ := strings.Cut(one, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(param), "q="), 64)
+			return err != nil || q > 0
+		}
+	}
+	return false
+}
+
+// zipped sends the file compressed, under an ETag of its own and without
+// ranges: the same bytes need not come out of it twice.
+func zipped(c echo.Context, part job.Part, f files.File) error {
+	header := c.Response().Header()
+	tag := `"` + part.SHA256 + `-gzip"`
+	header.Set("ETag", tag)
+	if strings.Contains(c.Request().Header.Get("If-None-Match"), tag) {
+		return c.NoContent(http.StatusNotModified)
+	}
+	header.Set(echo.HeaderContentEncoding, "gzip")
+	header.Set("Accept-Ranges", "none")
+	c.Response().WriteHeader(http.StatusOK)
+	if c.Request().Method == http.MethodHead {
+		return nil
+	}
+	z, err := gzip.NewWriterLevel(c.Response(), gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(z, f); err != nil {
+		return err
+	}
+	return z.Close()
+}

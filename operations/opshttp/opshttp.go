@@ -1,0 +1,147 @@
+// Package opshttp is how asynchronous operations speak HTTP: kick-off, status,
+// cancel and download (Bulk Data, and the asynchronous pattern of R4). It knows
+// no single operation: one hands it plain values and a rendering of its status.
+//
+// Whoever asks for what is not there, not theirs, expired or dismissed gets
+// the same answer, byte for byte.
+package opshttp
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"firebreak/auth"
+	"firebreak/fhir"
+	"firebreak/fhir/fhirhttp"
+	"firebreak/operations/job"
+	"firebreak/store"
+	"firebreak/store/files"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Call is a kick-off in plain values.
+type Call struct {
+	Route   string     // the Route's Name
+	ID      string     // the path's id, if the route has one
+	Query   url.Values // the parameters
+	URL     string     // absolute, as the client sent it
+	Lenient bool       // Prefer: handling=lenient
+}
+
+// Route is a way to kick an operation off.
+type Route struct {
+	Name string // what Call.Route will be
+	Path string // below the FHIR base; ":id" for an id
+}
+
+// Operation is one asynchronous operation.
+type Operation struct {
+	Kind   string // of its jobs
+	Name   string // "$export": where its jobs are polled, below the base
+	Routes []Route
+	// Kickoff starts a job, or answers why not.
+	Kickoff func(ctx context.Context, p auth.Principal, c Call) (job.Job, error)
+	// Manifest renders the result of a job that is ready. base is the URL
+	// behind which files are.
+	Manifest func(ctx context.Context, j job.Job, base string) ([]byte, error)
+	// Find finds a public file by the last segment of its URL; store.ErrNotFound.
+	Find func(ctx context.Context, j job.Job, name string) (job.Part, error)
+}
+
+// Store is what this package needs of a store.
+type Store interface {
+	store.Jobs
+	store.Units
+}
+
+// Config is what the routes need. All of it must be set.
+type Config struct {
+	Store Store
+	Files files.Files
+	Now   func() time.Time
+}
+
+// Register adds an operation's routes to g, the FHIR base. The principal is
+// in the request's context: see auth.PrincipalOf.
+func Register(g *echo.Group, cfg Config, op Operation, middleware ...echo.MiddlewareFunc) {
+	h := handler{cfg, op}
+	for _, r := range op.Routes {
+		g.GET(r.Path, h.kickoff(r), append([]echo.MiddlewareFunc{fhirhttp.Negotiate}, middleware...)...)
+	}
+	g.GET("/"+op.Name+"/:job", h.status, middleware...)
+	g.DELETE("/"+op.Name+"/:job", h.dismiss, middleware...)
+	g.Match([]string{http.MethodGet, http.MethodHead}, "/"+op.Name+"/:job/:file", h.download, middleware...)
+}
+
+type handler struct {
+	Config
+	op Operation
+}
+
+// kickoff answers 202 and where to poll (Bulk Data, "Kick-off Request").
+func (h handler) kickoff(r Route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		prefer := fhirhttp.ParsePrefer(c.Request().Header)
+		if !prefer.RespondAsync {
+			return fhir.Errorf(fhir.Invalid, "%s runs asynchronously only: send the header Prefer: respond-async", h.op.Name).With(fhir.CodeRequired)
+		}
+		query, err := url.ParseQuery(c.Request().URL.RawQuery)
+		if err != nil {
+			return fhir.Errorf(fhir.Invalid, "the query of the URL cannot be read: a %% is not followed by two hexadecimal digits, or a ; is in it")
+		}
+		base := fhirhttp.Base(c)
+		call := Call{Route: r.Name, ID: c.Param("id"), Query: query, URL: requestURL(c, base), Lenient: prefer.Handling == "lenient"}
+		j, err := h.op.Kickoff(c.Request().Context(), auth.PrincipalOf(c.Request().Context()), call)
+		if err != nil {
+			return busy(err)
+		}
+		c.Response().Header().Set("Content-Location", base+"/"+h.op.Name+"/"+j.ID)
+		c.Response().Header().Set("Preference-Applied", "respond-async")
+		return c.NoContent(http.StatusAccepted)
+	}
+}
+
+// requestURL is the URL that the client sent, as the client sees the server.
+func requestURL(c echo.Context, base string) string {
+	u := base + c.Request().URL.EscapedPath()[len(fhirhttp.Root):]
+	if q := c.Request().URL.RawQuery; q != "" {
+		u += "?" + q
+	}
+	return u
+}
+
+// absent is what everyone reads who asks for what is not theirs to see.
+func absent() error {
+	return fhir.Errorf(fhir.NotFound, "there is no such job or file: it never was, has expired, or was deleted")
+}
+
+// busy words errors of the store.
+func busy(err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, files.ErrNotFound):
+		return absent()
+	case errors.Is(err, store.ErrFull):
+		return fhir.Errorf(fhir.Transient, "the server's disk is full; nothing was changed, try again later").With(fhir.CodeNoStore).Because(err)
+	case errors.Is(err, store.ErrClosed):
+		return fhir.Errorf(fhir.Transient, "the server is shutting down; try again in a moment").Because(err)
+	}
+	return err
+}
+
+// job finds the caller's job and the verdict of the poll.
+func (h handler) job(c echo.Context) (job.Job, job.Verdict, error) {
+	p := auth.PrincipalOf(c.Request().Context())
+	j, err := h.Store.Job(c.Request().Context(), store.Tenant(p.Tenant), job.Owner{Client: p.Client, User: p.User}, c.Param("job"))
+	if err != nil {
+		return j, 0, busy(err)
+	}
+	verdict := j.Poll(h.Now())
+	if j.Kind != h.op.Kind || verdict == job.NotThereNow || verdict == job.WasStopped {
+		return j, verdict, absent()
+	}
+	return j, verdict, nil
+}

@@ -1,0 +1,82 @@
+package opshttp
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"firebreak/fhir"
+	"firebreak/fhir/fhirhttp"
+	"firebreak/operations/job"
+	"firebreak/store"
+
+	"github.com/labstack/echo/v4"
+)
+
+// status answers a poll (Bulk Data, "Status Request").
+func (h handler) status(c echo.Context) error {
+	j, verdict, err := h.job(c)
+	if err != nil {
+		return err
+	}
+	switch verdict {
+	case job.Ready:
+		return h.manifest(c, j)
+	case job.GaveUp:
+		return fhirhttp.Outcome(c, http.StatusInternalServerError, fhir.Issue{
+			Severity: fhir.Erroneous, Code: fhir.Code(j.Error.Code), Diagnostics: j.Error.Message,
+		})
+	}
+	tally, err := h.Store.Tally(c.Request().Context(), store.Tenant(j.Tenant), j.ID)
+	if err != nil {
+		return busy(err)
+	}
+	header := c.Response().Header()
+	header.Set("X-Progress", progress(j, tally))
+	header.Set("Retry-After", strconv.Itoa(retryAfter(j, tally, h.Now())))
+	return c.NoContent(http.StatusAccepted)
+}
+
+// progress is for a person, in under 100 characters.
+func progress(j job.Job, t job.Tally) string {
+	if j.State == job.Queued {
+		return "queued"
+	}
+	return fmt.Sprintf("%d %% (%d resources)", t.Percent(), t.Done.Resources)
+}
+
+// retryAfter guesses from the work done how many seconds are left: 1 to 30.
+func retryAfter(j job.Job, t job.Tally, now time.Time) int {
+	done := t.Percent()
+	if j.Started.IsZero() || done == 0 {
+		return 1
+	}
+	left := now.Sub(j.Started) * time.Duration(100-done) / time.Duration(done)
+	return int(min(max(left/time.Second, 1), 30))
+}
+
+func (h handler) manifest(c echo.Context, j job.Job) error {
+	body, err := h.op.Manifest(c.Request().Context(), j, fhirhttp.Base(c)+"/"+h.op.Name+"/"+j.ID)
+	if err != nil {
+		return busy(err)
+	}
+	c.Response().Header().Set("Expires", j.Expires.UTC().Format(http.TimeFormat))
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, body)
+}
+
+// dismiss answers DELETE: the job is gone for its owner at once, running or
+// not; its work stops, and then its files and record go.
+func (h handler) dismiss(c echo.Context) error {
+	j, _, err := h.job(c)
+	if err != nil {
+		return err
+	}
+	_, err = h.Store.Update(c.Request().Context(), store.Tenant(j.Tenant), j.ID, func(j job.Job) (job.Job, error) {
+		return j.Dismiss(h.Now())
+	})
+	if err != nil {
+		return busy(err)
+	}
+	return c.NoContent(http.StatusAccepted)
+}

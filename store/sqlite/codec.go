@@ -1,0 +1,161 @@
+package sqlite
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"firebreak/store"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// Bits of a key, from the right: the counter, the type, the tenant.
+const (
+	counterBits = 40
+	typeBits    = 8
+	segmentBits = 18
+	maxTenant   = 1<<15 - 1
+	maxType     = 1<<typeBits - 1
+)
+
+// space is a tenant's resources of one type.
+type space int64
+
+func spaceOf(tenant, typ int64) space { return space(tenant<<typeBits | typ) }
+
+func (s space) tenant() int64 { return int64(s) >> typeBits }
+func (s space) typ() int64    { return int64(s) & maxType }
+func (s space) first() int64  { return int64(s) << counterBits }
+func (s space) end() int64    { return (int64(s) + 1) << counterBits }
+
+// keyText shows a rowid as a store.Key: 16 hexadecimal digits, which sort as
+// the number does.
+func keyText(rowid int64) store.Key {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(rowid))
+	return store.Key(hex.EncodeToString(b[:]))
+}
+
+func keyRow(k store.Key) (int64, error) {
+	n, err := strconv.ParseInt(string(k), 16, 64)
+	if err != nil || len(k) != 16 {
+		return 0, fmt.Errorf("sqlite: %q is no key of this store", k)
+	}
+	return n, nil
+}
+
+// uuidBytes packs a UUID in its usual form (lower case, four hyphens) into 16
+// bytes; ok is false for anything else.
+func uuidBytes(s string) (u [16]byte, ok bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return u, false
+	}
+	j := 0
+	for i := 0; i < 36; {
+		if s[i] == '-' {
+			if i != 8 && i != 13 && i != 18 && i != 23 {
+				return u, false
+			}
+			i++
+			continue
+		}
+		a, b := nibble(s[i]), nibble(s[i+1])
+		if a > 15 || b > 15 {
+			return u, false
+		}
+		u[j] = a<<4 | b
+		i, j = i+2, j+1
+	}
+	return u, true
+}
+
+func nibble(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 255
+}
+
+func uuidText(u []byte) string {
+	var b [36]byte
+	hex.Encode(b[:], u[:4])
+	b[8] = '-'
+	hex.Encode(b[9:], u[4:6])
+	b[13] = '-'
+	hex.Encode(b[14:], u[6:8])
+	b[18] = '-'
+	hex.Encode(b[19:], u[8:10])
+	b[23] = '-'
+	hex.Encode(b[24:], u[10:16])
+	return string(b[:])
+}
+
+// bindID binds a logical id: a UUID as 16 bytes, any other as text.
+func bindID(stmt *sqlite.Stmt, param int, id string) {
+	if u, ok := uuidBytes(id); ok {
+		stmt.BindBytes(param, u[:])
+		return
+	}
+	stmt.BindText(param, id)
+}
+
+func columnID(stmt *sqlite.Stmt, col int) string {
+	if stmt.ColumnType(col) != sqlite.TypeBlob {
+		return stmt.ColumnText(col)
+	}
+	var u [16]byte
+	stmt.ColumnBytes(col, u[:])
+	return uuidText(u[:])
+}
+
+// bindTarget binds a literal reference: Type/UUID as bytes with the UUID
+// packed, any other as text.
+func bindTarget(stmt *sqlite.Stmt, param int, ref string) {
+	if slash := strings.IndexByte(ref, '/'); slash >= 0 {
+		if u, ok := uuidBytes(ref[slash+1:]); ok {
+			var buf [64]byte
+			stmt.BindBytes(param, append(append(buf[:0], ref[:slash+1]...), u[:]...))
+			return
+		}
+	}
+	stmt.BindText(param, ref)
+}
+
+// packedUUID marks an id in a list of patients that is a packed UUID; without
+// it the byte is the length of the id as text.
+const packedUUID = 0x80
+
+// packPatients makes one value of a list of ids; nil of an empty one.
+func packPatients(ids []string) []byte {
+	var b []byte
+	for _, id := range ids {
+		if u, ok := uuidBytes(id); ok {
+			b = append(append(b, packedUUID), u[:]...)
+			continue
+		}
+		b = append(append(b, byte(len(id))), id...)
+	}
+	return b
+}
+
+func unpackPatients(b []byte) []string {
+	if len(b) == 0 {
+		return nil
+	}
+	ids := make([]string, 0, 1)
+	for len(b) > 0 {
+		if b[0] == packedUUID {
+			ids, b = append(ids, uuidText(b[1:17])), b[17:]
+			continue
+		}
+		n := int(b[0])
+		ids, b = append(ids, string(b[1:1+n])), b[1+n:]
+	}
+	return ids
+}

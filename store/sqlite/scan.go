@@ -1,0 +1,296 @@
+package sqlite
+
+import (
+	"context"
+	"slices"
+
+	"firebreak/store"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// A chunk of a scan is read in one go and then yielded, so that no
+// transaction is open meanwhile. It ends at whichever comes first.
+const (
+	chunkBytes = 1 << 20
+	chunkRows  = 2048
+)
+
+// Scan is store.Scanner.
+func (s *Store) Scan(ctx context.Context, t store.Tenant, sel store.Selection, r store.Range, after store.Key, yield func(*store.Version) error) error {
+	from, err := keyRow(r.From)
+	if err != nil {
+		return err
+	}
+	to, err := keyRow(r.To)
+	if err != nil {
+		return err
+	}
+	if after != "" {
+		last, err := keyRow(after)
+		if err != nil {
+			return err
+		}
+		from = max(from, last+1)
+	}
+	sp, ok := s.w.committed.Load().space(t, r.Type)
+	if !ok {
+		return nil
+	}
+	c := &chunk{s: s, ctx: ctx, sel: sel, yield: yield}
+	from, to = max(from, sp.first()), min(to, sp.end())
+	if sel.Cohort == "" && sel.IDs == nil {
+		return orContext(ctx, c.sequence(from, to, nil))
+	}
+	for seg := range segments(from, to) {
+		if err := c.keys(cohortOf{t, sel, r.Type, sp}, seg); err != nil {
+			return orContext(ctx, err)
+		}
+	}
+	return nil
+}
+
+// chunk reads a part of a scan and yields it.
+type chunk struct {
+	s     *Store
+	ctx   context.Context //nolint:containedctx // a chunk lives within one call of Scan
+	sel   store.Selection
+	yield func(*store.Version) error
+
+	arena []byte
+	rows  []store.Version
+}
+
+// sequence yields what is selected of [from, to), within the set if there is one.
+func (c *chunk) sequence(from, to int64, only *keySet) error {
+	for from < to {
+		next, err := c.read(func(conn *sqlite.Conn) (int64, error) { return c.fill(conn, from, to, only) })
+		if err != nil {
+			return err
+		}
+		from = next
+	}
+	return nil
+}
+
+// keys yields what is selected of a segment by a cohort or by ids.
+func (c *chunk) keys(of cohortOf, seg segment) error {
+	set := newKeySet(seg.from, seg.to)
+	if _, err := c.read(func(conn *sqlite.Conn) (int64, error) { return 0, c.s.collect(conn, of, set) }); err != nil {
+		return err
+	}
+	if dense := (seg.to - seg.from) / 4; int64(set.len()) > dense {
+		return c.sequence(seg.from, seg.to, set)
+	}
+	for from := seg.from - 1; ; {
+		last, err := c.read(func(conn *sqlite.Conn) (int64, error) { return c.pick(conn, set, from) })
+		if err != nil || last == from {
+			return err
+		}
+		from = last
+	}
+}
+
+// read calls f with a connection, then yields the rows that f left.
+func (c *chunk) read(f func(*sqlite.Conn) (int64, error)) (int64, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	conn, put, err := c.s.reader(c.ctx)
+	if err != nil {
+		return 0, err
+	}
+	c.arena, c.rows = c.arena[:0], c.rows[:0]
+	next, err := f(conn)
+	put()
+	if err != nil {
+		return 0, err
+	}
+	for i := range c.rows {
+		if err := c.yield(&c.rows[i]); err != nil {
+			return 0, err
+		}
+	}
+	if cap(c.arena) > 4*chunkBytes {
+		c.arena = nil
+	}
+	return next, nil
+}
+
+// fill reads a chunk of [from, to) in order of key. It returns from where to
+// go on.
+func (c *chunk) fill(conn *sqlite.Conn, from, to int64, only *keySet) (int64, error) {
+	query := `SELECT ` + versionColumns + ` FROM version v WHERE v.key>=? AND v.key<?
+		AND v."from"<=? AND v."from">? AND (v."to" IS NULL OR v."to">?) AND NOT v.deleted`
+	if c.sel.Compartments {
+		query += ` AND v.patients IS NOT NULL`
+	}
+	stmt, err := conn.Prepare(query + ` ORDER BY v.key`)
+	if err != nil {
+		return 0, err
+	}
+	for i, a := range []int64{from, to, int64(c.sel.At), int64(c.sel.After), int64(c.sel.At)} {
+		stmt.BindInt64(i+1, a)
+	}
+	looked, next := 0, to
+	err = rows(stmt, func() error {
+		key := stmt.ColumnInt64(0)
+		if only == nil || only.has(key) {
+			if err := c.add(conn, stmt); err != nil {
+				return err
+			}
+		}
+		if looked++; c.full() || looked >= 4*chunkRows {
+			next = key + 1
+			return errEnough
+		}
+		return nil
+	})
+	return next, err
+}
+
+func (c *chunk) full() bool { return len(c.arena) >= chunkBytes || len(c.rows) >= chunkRows }
+
+// add keeps the row that stmt stands on.
+func (c *chunk) add(conn *sqlite.Conn, stmt *sqlite.Stmt) error {
+	if n := stmt.ColumnLen(9); n > cap(c.arena)-len(c.arena) {
+		// What stands there stays with the rows that hold it.
+		c.arena = make([]byte, 0, max(n, chunkBytes+chunkBytes/4))
+	}
+	v, arena, err := c.s.version(conn, stmt, c.arena)
+	c.arena = arena
+	c.rows = append(c.rows, v)
+	return err
+}
+
+// pick reads a chunk of the set after the given key, by its keys. It returns
+// the last key that was looked at.
+func (c *chunk) pick(conn *sqlite.Conn, set *keySet, after int64) (int64, error) {
+	stmt, err := conn.Prepare(`SELECT ` + versionColumns + ` FROM version v WHERE v.key=?
+		AND v."from"<=? AND v."from">? AND (v."to" IS NULL OR v."to">?) AND NOT v.deleted`)
+	if err != nil {
+		return 0, err
+	}
+	last := after
+	for key := range set.after(after) {
+		last = key
+		for i, a := range []int64{key, int64(c.sel.At), int64(c.sel.After), int64(c.sel.At)} {
+			stmt.BindInt64(i+1, a)
+		}
+		err := rows(stmt, func() error {
+			if c.sel.Compartments && stmt.ColumnIsNull(8) {
+				return nil
+			}
+			return c.add(conn, stmt)
+		})
+		if err != nil || c.full() {
+			return last, err
+		}
+	}
+	return last, nil
+}
+
+// cohortOf is a selection by cohort or ids, of one type.
+type cohortOf struct {
+	tenant store.Tenant
+	sel    store.Selection
+	typ    string
+	space  space
+}
+
+// collect adds the keys of a segment that the selection may mean: the current
+// versions first, then those closed since the selection's instant, so that a
+// version closed in between is found either way. Whether a version is really
+// meant as of that instant, its row says.
+func (s *Store) collect(conn *sqlite.Conn, c cohortOf, set *keySet) error {
+	if c.sel.IDs != nil {
+		return s.collectIDs(conn, c, set)
+	}
+	if err := s.eachMember(conn, c.tenant, c.sel.Cohort, func(patient string) error {
+		if c.typ == "Patient" {
+			return collectCurrent(conn, c.space, patient, set)
+		}
+		return s.collectLinked(conn, patient, set)
+	}); err != nil {
+		return err
+	}
+	return s.collectClosed(conn, c, set, func(id string, patients []string) (bool, error) {
+		if c.typ == "Patient" {
+			patients = []string{id}
+		}
+		return s.anyMember(conn, c, patients)
+	})
+}
+
+func (s *Store) collectIDs(conn *sqlite.Conn, c cohortOf, set *keySet) error {
+	for _, id := range c.sel.IDs {
+		if err := collectCurrent(conn, c.space, id, set); err != nil {
+			return err
+		}
+	}
+	wanted := func(id string, patients []string) (bool, error) {
+		if !slices.Contains(c.sel.IDs, id) {
+			return false, nil
+		}
+		if c.sel.Cohort == "" {
+			return true, nil
+		}
+		return s.anyMember(conn, c, patients)
+	}
+	return s.collectClosed(conn, c, set, wanted)
+}
+
+func collectCurrent(conn *sqlite.Conn, sp space, id string, set *keySet) error {
+	stmt, err := conn.Prepare(`SELECT key FROM current WHERE space=? AND id=?`)
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, int64(sp))
+	bindID(stmt, 2, id)
+	return rows(stmt, func() error {
+		set.add(stmt.ColumnInt64(0))
+		return nil
+	})
+}
+
+// collectLinked adds the current versions in a patient's compartment.
+func (s *Store) collectLinked(conn *sqlite.Conn, patient string, set *keySet) error {
+	compartment, ok := s.w.committed.Load().params[compartmentParam]
+	if !ok {
+		return nil
+	}
+	stmt, err := conn.Prepare(`SELECT key, params FROM link WHERE seg=? AND target=?`)
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, set.from>>segmentBits)
+	bindTarget(stmt, 2, "Patient/"+patient)
+	var buf [64]byte
+	return rows(stmt, func() error {
+		if hasParam(columnBytes(stmt, 1, buf[:0]), compartment) {
+			set.add(stmt.ColumnInt64(0))
+		}
+		return nil
+	})
+}
+
+// collectClosed adds versions that were current at the selection's instant and
+// are not any more, if they are wanted.
+func (s *Store) collectClosed(conn *sqlite.Conn, c cohortOf, set *keySet, wanted func(id string, patients []string) (bool, error)) error {
+	stmt, err := conn.Prepare(`SELECT key, id, patients FROM version
+		WHERE "to" IS NOT NULL AND space=? AND "to">? AND "from"<=? AND NOT deleted`)
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, int64(c.space))
+	stmt.BindInt64(2, int64(c.sel.At))
+	stmt.BindInt64(3, int64(c.sel.At))
+	var buf [256]byte
+	return rows(stmt, func() error {
+		ok, err := wanted(columnID(stmt, 1), unpackPatients(columnBytes(stmt, 2, buf[:0])))
+		if ok {
+			set.add(stmt.ColumnInt64(0))
+		}
+		return err
+	})
+}

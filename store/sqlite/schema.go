@@ -1,0 +1,177 @@
+package sqlite
+
+import (
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// applicationID marks the file as one of ours: "FBRK".
+const applicationID = 0x4642524b
+
+// migrations bring a database from version i to i+1. One that has landed is
+// never changed; the last one's number is the schema's version.
+var migrations = []string{schema1}
+
+const schema1 = `
+CREATE TABLE tenant (
+	no      INTEGER PRIMARY KEY,
+	name    TEXT NOT NULL UNIQUE,
+	clock   INTEGER NOT NULL,            -- the last tick or barrier
+	erasure INTEGER NOT NULL DEFAULT 0   -- counts announced erasures
+);
+CREATE TABLE type  (no INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE param (no INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE owner (no INTEGER PRIMARY KEY, client TEXT NOT NULL, user TEXT NOT NULL, UNIQUE (client, user));
+
+-- space is tenant<<8 | type; next is the counter of its keys.
+CREATE TABLE space (no INTEGER PRIMARY KEY, next INTEGER NOT NULL);
+
+CREATE TABLE version (
+	key        INTEGER PRIMARY KEY,      -- space<<40 | counter
+	space      INTEGER NOT NULL,
+	id         NOT NULL,                 -- text, or a UUID as 16 bytes
+	n          INTEGER NOT NULL,
+	"from"     INTEGER NOT NULL,
+	"to"       INTEGER,                  -- null: current
+	deleted    INTEGER NOT NULL,
+	owner      INTEGER NOT NULL,
+	extraction INTEGER NOT NULL,         -- which way its terms were extracted
+	batch      BLOB NOT NULL,            -- the id of its commit
+	meta_at    INTEGER NOT NULL,
+	patients   BLOB,                     -- whose compartments; null: no one's
+	body       BLOB                      -- null: a tombstone
+);
+CREATE UNIQUE INDEX version_history ON version (space, id, n) WHERE "to" IS NOT NULL;
+CREATE INDEX version_closed ON version (space, "to") WHERE "to" IS NOT NULL;
+
+CREATE TABLE current (
+	space INTEGER NOT NULL,
+	id    NOT NULL,
+	key   INTEGER NOT NULL,
+	PRIMARY KEY (space, id)
+) WITHOUT ROWID;
+
+CREATE TABLE link (
+	seg    INTEGER NOT NULL,             -- key>>18
+	target NOT NULL,                     -- a literal reference
+	key    INTEGER NOT NULL,
+	params BLOB NOT NULL,                -- numbers of param, as varints
+	PRIMARY KEY (seg, target, key)
+) WITHOUT ROWID;
+
+CREATE TABLE job (
+	tenant     INTEGER NOT NULL,
+	id         TEXT NOT NULL,
+	client     TEXT NOT NULL,
+	user       TEXT NOT NULL,
+	state      TEXT NOT NULL,
+	cancel     INTEGER NOT NULL,         -- was one requested?
+	discard_at INTEGER NOT NULL,         -- from when it may be removed; 0: unknown
+	doc        TEXT NOT NULL,            -- job.Job as JSON
+	PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+CREATE INDEX job_attend ON job (discard_at, id);
+
+CREATE TABLE unit (
+	tenant      INTEGER NOT NULL,
+	job         TEXT NOT NULL,
+	id          TEXT NOT NULL,
+	kind        TEXT NOT NULL,
+	phase       INTEGER NOT NULL,
+	state       TEXT NOT NULL,
+	attempt     INTEGER NOT NULL,
+	errors      INTEGER NOT NULL,
+	lost        INTEGER NOT NULL,
+	run_at      INTEGER NOT NULL,        -- ms
+	lease_until INTEGER NOT NULL,        -- ms
+	planner     TEXT NOT NULL,           -- the unit and attempt that added it; "" with the job
+	erasure     INTEGER NOT NULL DEFAULT 0, -- the tenant's erasure number when it was claimed
+	resources   INTEGER NOT NULL DEFAULT 0,
+	bytes       INTEGER NOT NULL DEFAULT 0,
+	done        INTEGER NOT NULL DEFAULT 0, -- of planned
+	planned     INTEGER NOT NULL,
+	ended       INTEGER NOT NULL DEFAULT 0, -- ms
+	args        TEXT,
+	reason      TEXT,
+	PRIMARY KEY (tenant, job, id)
+) WITHOUT ROWID;
+CREATE INDEX unit_open ON unit (state, run_at, tenant, job) WHERE state IN ('queued', 'running');
+
+CREATE TABLE cohort (
+	tenant  INTEGER NOT NULL,
+	job     TEXT NOT NULL,
+	patient NOT NULL,
+	PRIMARY KEY (tenant, job, patient)
+) WITHOUT ROWID;
+
+CREATE TABLE part (
+	tenant   INTEGER NOT NULL,
+	job      TEXT NOT NULL,
+	id       TEXT NOT NULL,
+	unit     TEXT NOT NULL,
+	category TEXT NOT NULL,
+	type     TEXT NOT NULL,
+	n        INTEGER NOT NULL,
+	name     TEXT NOT NULL,
+	count    INTEGER NOT NULL,
+	size     INTEGER NOT NULL,
+	sha256   TEXT NOT NULL,
+	PRIMARY KEY (tenant, job, id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX part_public ON part (tenant, job, category, type, n) WHERE n > 0;
+
+CREATE TABLE part_patient (
+	tenant  INTEGER NOT NULL,
+	patient NOT NULL,
+	job     TEXT NOT NULL,
+	part    TEXT NOT NULL,
+	PRIMARY KEY (tenant, job, part, patient)
+) WITHOUT ROWID;
+CREATE INDEX part_patient_by ON part_patient (tenant, patient);
+`
+
+// migrate brings the schema up to date, each step in a transaction of its own.
+// A database that is not ours, or newer than this binary, is refused.
+func migrate(conn *sqlite.Conn) error {
+	id, err := pragmaInt(conn, "application_id")
+	if err != nil {
+		return err
+	}
+	at, err := pragmaInt(conn, "user_version")
+	if err != nil {
+		return err
+	}
+	switch {
+	case id == 0 && at == 0:
+		err = exec(conn, fmt.Sprintf("PRAGMA application_id=%d", applicationID))
+	case id != applicationID:
+		err = fmt.Errorf("sqlite: %s is not a database of Firebreak", File)
+	case at > len(migrations):
+		err = fmt.Errorf("sqlite: the data has schema %d and this binary knows %d at most: run a newer firebreak", at, len(migrations))
+	}
+	if err != nil {
+		return err
+	}
+	for ; at < len(migrations); at++ {
+		script := migrations[at] + fmt.Sprintf("PRAGMA user_version=%d;", at+1)
+		if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
+			return fmt.Errorf("sqlite: migrate to schema %d: %w", at+1, err)
+		}
+	}
+	return nil
+}
+
+func pragmaInt(conn *sqlite.Conn, name string) (int, error) {
+	stmt, _, err := conn.PrepareTransient("PRAGMA " + name)
+	if err != nil {
+		return 0, fmt.Errorf("sqlite: read %s: %w", name, err)
+	}
+	defer stmt.Finalize() //nolint:errcheck // nothing was written
+	n, err := sqlitex.ResultInt(stmt)
+	if err != nil {
+		return 0, fmt.Errorf("sqlite: read %s: %w", name, err)
+	}
+	return n, nil
+}

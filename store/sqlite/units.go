@@ -1,0 +1,280 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"firebreak/operations/job"
+	"firebreak/store"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// ms is an instant as a column; the zero time is 0.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func msTime(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n).UTC()
+}
+
+func (t *tx) addUnit(tenant int64, u job.Unit, planner string) error {
+	return t.run(`INSERT OR IGNORE INTO unit
+		(tenant, job, id, kind, phase, state, attempt, errors, lost, run_at, lease_until, planner, planned, args)
+		VALUES (?, ?, ?, ?, ?, 'queued', 0, 0, 0, ?, 0, ?, ?, ?)`,
+		tenant, u.Job, u.ID, u.Kind, u.Phase, ms(u.RunAt), planner, u.Counts.Planned, string(u.Args))
+}
+
+// fenced returns the tenant's number if the fence holds.
+func (t *tx) fenced(f store.Fence) (int64, error) {
+	no := t.w.dict.tenants[string(f.Tenant)]
+	holds := false
+	err := each(t.conn, `SELECT 1 FROM unit WHERE tenant=? AND job=? AND id=? AND attempt=? AND state='running'`,
+		func(*sqlite.Stmt) { holds = true }, no, f.Job, f.Unit, f.Attempt)
+	if err == nil && !holds {
+		err = store.ErrFenced
+	}
+	return no, err
+}
+
+// Add is store.Units.
+func (s *Store) Add(ctx context.Context, f store.Fence, us []job.Unit) error {
+	return s.w.do(ctx, 0, func(x *tx) error {
+		no, err := x.fenced(f)
+		if err != nil {
+			return err
+		}
+		by := f.Unit + "\n"
+		planner := fmt.Sprint(by, f.Attempt)
+		if err := x.run(`DELETE FROM unit WHERE tenant=? AND job=? AND planner<>? AND substr(planner, 1, ?)=?`,
+			no, f.Job, planner, len(by), by); err != nil {
+			return err
+		}
+		for _, u := range us {
+			if err := x.addUnit(no, u, planner); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+const unitColumns = `t.name, u.job, u.id, u.kind, u.phase, u.state, u.attempt, u.errors, u.lost, u.run_at,
+	u.resources, u.bytes, u.planned, u.args, u.reason`
+
+// claimable is a unit that can be claimed at an instant, which is bound to ?1;
+// ?2 is the kinds as a JSON array.
+const claimable = ` FROM unit u JOIN tenant t ON t.no = u.tenant
+	WHERE u.state IN ('queued', 'running') AND u.run_at<=?1 AND u.lease_until<=?1
+	AND u.kind IN (SELECT value FROM json_each(?2))
+	AND EXISTS (SELECT 1 FROM job j WHERE j.tenant=u.tenant AND j.id=u.job AND j.discard_at=0 AND NOT j.cancel)
+	AND NOT EXISTS (SELECT 1 FROM unit e WHERE e.tenant=u.tenant AND e.job=u.job AND e.phase<u.phase AND e.state<>'succeeded')`
+
+// Claim is store.Units.
+func (s *Store) Claim(ctx context.Context, kinds []string, lease time.Duration) (job.Unit, store.Fence, error) {
+	if err := s.anyClaimable(ctx, kinds); err != nil {
+		return job.Unit{}, store.Fence{}, err
+	}
+	var u job.Unit
+	err := s.w.do(ctx, 0, func(x *tx) error {
+		now := s.cfg.Now()
+		found, err := firstClaimable(x.conn, now, kinds)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return store.ErrNotFound
+		}
+		u = found[0]
+		if u.State == job.Running {
+			u.Lost++
+		}
+		u.State, u.Attempt = job.Running, u.Attempt+1
+		return x.run(`UPDATE unit SET state='running', attempt=?, lost=?, lease_until=?,
+			erasure=(SELECT erasure FROM tenant WHERE no=unit.tenant)
+			WHERE tenant=? AND job=? AND id=?`,
+			u.Attempt, u.Lost, ms(now.Add(lease)), x.w.dict.tenants[u.Tenant], u.Job, u.ID)
+	})
+	if err != nil {
+		return job.Unit{}, store.Fence{}, err
+	}
+	return u, store.Fence{Tenant: store.Tenant(u.Tenant), Job: u.Job, Unit: u.ID, Attempt: u.Attempt}, nil
+}
+
+// anyClaimable answers ErrNotFound if there is no unit to claim, so that
+// looking for one in vain does not write.
+func (s *Store) anyClaimable(ctx context.Context, kinds []string) error {
+	conn, put, err := s.reader(ctx)
+	if err != nil {
+		return err
+	}
+	defer put()
+	found, err := firstClaimable(conn, s.cfg.Now(), kinds)
+	if err == nil && len(found) == 0 {
+		err = store.ErrNotFound
+	}
+	return orContext(ctx, err)
+}
+
+func firstClaimable(conn *sqlite.Conn, now time.Time, kinds []string) ([]job.Unit, error) {
+	names, err := json.Marshal(kinds)
+	if err != nil {
+		return nil, err
+	}
+	return units(conn, `SELECT `+unitColumns+claimable+` ORDER BY u.state DESC, u.run_at, u.job, u.phase, u.id LIMIT 1`, now.UnixMilli(), string(names))
+}
+
+func units(conn *sqlite.Conn, query string, args ...any) ([]job.Unit, error) {
+	var out []job.Unit
+	err := sqlitex.Execute(conn, query, &sqlitex.ExecOptions{Args: args, ResultFunc: func(st *sqlite.Stmt) error {
+		u := job.Unit{
+			Tenant: st.ColumnText(0), Job: st.ColumnText(1), ID: st.ColumnText(2), Kind: st.ColumnText(3),
+			Phase: st.ColumnInt(4), State: job.State(st.ColumnText(5)), Attempt: st.ColumnInt(6),
+			Errors: st.ColumnInt(7), Lost: st.ColumnInt(8), RunAt: msTime(st.ColumnInt64(9)),
+			Counts: job.Counts{Resources: st.ColumnInt64(10), Bytes: st.ColumnInt64(11), Planned: st.ColumnInt64(12)},
+		}
+		if args := st.ColumnText(13); args != "" {
+			u.Args = json.RawMessage(args)
+		}
+		var err error
+		u.Reason, err = reason(st.ColumnText(14))
+		out = append(out, u)
+		return err
+	}})
+	return out, err
+}
+
+func reason(doc string) (*job.Reason, error) {
+	if doc == "" {
+		return nil, nil //nolint:nilnil // no reason is not an error
+	}
+	r := &job.Reason{}
+	if err := json.Unmarshal([]byte(doc), r); err != nil {
+		return nil, fmt.Errorf("sqlite: decode a reason: %w", err)
+	}
+	return r, nil
+}
+
+// Renew is store.Units.
+func (s *Store) Renew(ctx context.Context, f store.Fence, lease time.Duration) error {
+	return s.w.do(ctx, 0, func(x *tx) error {
+		no, err := x.fenced(f)
+		if err != nil {
+			return err
+		}
+		err = x.run(`UPDATE unit SET lease_until=? WHERE tenant=? AND job=? AND id=?
+			AND EXISTS (SELECT 1 FROM job j WHERE j.tenant=unit.tenant AND j.id=unit.job AND NOT j.cancel)`,
+			ms(s.cfg.Now().Add(lease)), no, f.Job, f.Unit)
+		if err == nil && x.conn.Changes() == 0 {
+			err = store.ErrFenced
+		}
+		return err
+	})
+}
+
+// End is store.Units.
+func (s *Store) End(ctx context.Context, f store.Fence, e job.UnitEnd) error {
+	err := s.w.do(ctx, 0, func(x *tx) error {
+		no, err := x.fenced(f)
+		if err != nil {
+			return err
+		}
+		if err := x.endUnit(no, f, e); err != nil {
+			return err
+		}
+		return x.endParts(no, f, e)
+	})
+	s.watch.wake(err)
+	return err
+}
+
+func (t *tx) endUnit(tenant int64, f store.Fence, e job.UnitEnd) error {
+	why, erred := "", 0
+	if e.Reason != nil {
+		b, err := json.Marshal(e.Reason)
+		if err != nil {
+			return err
+		}
+		why = string(b)
+	}
+	if e.Erred {
+		erred = 1
+	}
+	var done job.Counts
+	if e.State == job.Succeeded {
+		done = e.Counts
+	}
+	return t.run(`UPDATE unit SET state=?, errors=errors+?, run_at=?, lease_until=0, ended=?,
+		resources=?, bytes=?, done=CASE WHEN ?='succeeded' THEN planned ELSE 0 END, reason=?
+		WHERE tenant=? AND job=? AND id=?`,
+		string(e.State), erred, ms(e.RunAt), t.w.cfg.Now().UnixMilli(),
+		done.Resources, done.Bytes, string(e.State), why, tenant, f.Job, f.Unit)
+}
+
+// Tally is store.Units.
+func (s *Store) Tally(ctx context.Context, t store.Tenant, jobID string) (job.Tally, error) {
+	conn, put, err := s.reader(ctx)
+	if err != nil {
+		return job.Tally{}, err
+	}
+	defer put()
+	out, err := s.tally(conn, s.w.committed.Load().tenants[string(t)], jobID)
+	return out, orContext(ctx, err)
+}
+
+func (s *Store) tally(conn *sqlite.Conn, tenant int64, jobID string) (job.Tally, error) {
+	var out job.Tally
+	into := map[job.State]*int{
+		job.Queued: &out.Queued, job.Running: &out.Running, job.Succeeded: &out.Succeeded,
+		job.Failed: &out.Failed, job.Cancelled: &out.Cancelled,
+	}
+	err := each(conn, `SELECT state, count(*), sum(resources), sum(bytes), sum(done), sum(planned), max(ended) FROM unit
+		WHERE tenant=? AND job=? GROUP BY state`, func(st *sqlite.Stmt) {
+		if n := into[job.State(st.ColumnText(0))]; n != nil {
+			*n = st.ColumnInt(1)
+		}
+		out.Done = out.Done.Add(job.Counts{Resources: st.ColumnInt64(2), Bytes: st.ColumnInt64(3), Planned: st.ColumnInt64(4)})
+		out.Planned += st.ColumnInt64(5)
+		if end := msTime(st.ColumnInt64(6)); end.After(out.LastEnd) {
+			out.LastEnd = end
+		}
+	}, tenant, jobID)
+	if err != nil || out.Failed == 0 {
+		return out, err
+	}
+	failed, err := units(conn, `SELECT `+unitColumns+` FROM unit u JOIN tenant t ON t.no = u.tenant
+		WHERE u.tenant=? AND u.job=? AND u.state='failed' ORDER BY u.id LIMIT 1`, tenant, jobID)
+	if err == nil && len(failed) > 0 {
+		out.Reason = failed[0].Reason
+	}
+	return out, err
+}
+
+// NextRun is store.Units.
+func (s *Store) NextRun(ctx context.Context, kinds []string) (time.Time, error) {
+	conn, put, err := s.reader(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer put()
+	names, err := json.Marshal(kinds)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var at time.Time
+	open := strings.Replace(claimable, "AND u.run_at<=?1 AND u.lease_until<=?1", "AND max(u.run_at, u.lease_until)>?1", 1)
+	err = each(conn, `SELECT min(max(u.run_at, u.lease_until))`+open, func(st *sqlite.Stmt) { at = msTime(st.ColumnInt64(0)) },
+		s.cfg.Now().UnixMilli(), string(names))
+	return at, orContext(ctx, err)
+}

@@ -1,0 +1,126 @@
+package storetest
+
+import (
+	"context"
+	"time"
+
+	"firebreak/operations/job"
+	"firebreak/store"
+)
+
+func closedCases() []testCase {
+	return []testCase{
+		{"a store that is open answers a Ping", closedPing},
+		{"every method of a closed store is ErrClosed", closedMethods},
+		{"every method ends with a context that has ended, and writes nothing", closedContext},
+		{"Watch of an ended context holds nobody up", closedWatch},
+	}
+}
+
+func closedPing(e *env) { e.ok("Ping", e.Ping(e.ctx)) }
+
+// call is one method, called with arguments that would work.
+type call struct {
+	name string
+	do   func(ctx context.Context) error
+}
+
+// calls are all methods that take a context and return an error. f is the fence
+// of a running unit of j, r a range with something in it.
+func (e *env) calls(j job.Job, f store.Fence, s store.Selection, r store.Range) []call {
+	id, kinds := idOf("Patient/1"), []string{j.Kind}
+	drop := func(_ any, err error) error { return err }
+	calls := []call{
+		{"Commit", func(ctx context.Context) error {
+			return drop(e.Commit(ctx, north, batchOf([]change{write("Patient/1", "b"), write("Patient/2", "b")})))
+		}},
+		{"Barrier", func(ctx context.Context) error { return drop(e.Barrier(ctx, north, time.Millisecond)) }},
+		{"Clock", func(ctx context.Context) error { return drop(e.Clock(ctx, north)) }},
+		{"Get", func(ctx context.Context) error { return drop(e.Get(ctx, north, id)) }},
+		{"Version", func(ctx context.Context) error { return drop(e.Version(ctx, north, id, 1)) }},
+		{"History", func(ctx context.Context) error { return drop(e.History(ctx, north, id, 0, 1)) }},
+		{"Split", func(ctx context.Context) error { return drop(e.Split(ctx, north, s, 1)) }},
+		{"Scan", func(ctx context.Context) error {
+			return e.Scan(ctx, north, s, r, "", func(*store.Version) error { return nil })
+		}},
+		{"Ping", func(ctx context.Context) error { return e.Ping(ctx) }},
+		{"Claim", func(ctx context.Context) error { _, _, err := e.Claim(ctx, kinds, lease); return err }},
+		{"NextRun", func(ctx context.Context) error { return drop(e.NextRun(ctx, kinds)) }},
+	}
+	return append(append(calls, e.jobCalls(j)...), e.fencedCalls(j, f)...)
+}
+
+func (e *env) jobCalls(j job.Job) []call {
+	drop := func(_ any, err error) error { return err }
+	start := func(j job.Job) (job.Job, error) { return j.Start(e.clock.Now()) }
+	return []call{
+		{"Create", func(ctx context.Context) error { return e.Create(ctx, e.newJob(north, "late"), nil) }},
+		{"Job", func(ctx context.Context) error { return drop(e.Job(ctx, north, j.Owner, j.ID)) }},
+		{"Peek", func(ctx context.Context) error { return drop(e.Peek(ctx, north, j.ID)) }},
+		{"Update", func(ctx context.Context) error { return drop(e.Update(ctx, north, j.ID, start)) }},
+		{"Attend", func(ctx context.Context) error { return drop(e.Attend(ctx, e.clock.Now(), "", 9)) }},
+		{"Remove", func(ctx context.Context) error { return e.Remove(ctx, north, j.ID) }},
+		{"Tally", func(ctx context.Context) error { return drop(e.Tally(ctx, north, j.ID)) }},
+		{"Members", func(ctx context.Context) error { return drop(e.Members(ctx, north, store.CohortID(j.ID), "", 9)) }},
+		{"PartsOf", func(ctx context.Context) error { return drop(e.PartsOf(ctx, north, j.ID, "", 9)) }},
+		{"Part", func(ctx context.Context) error { return drop(e.Part(ctx, north, j.ID, job.Output, "Patient", 1)) }},
+		{"PartsHolding", func(ctx context.Context) error { return drop(e.PartsHolding(ctx, north, "1")) }},
+	}
+}
+
+func (e *env) fencedCalls(j job.Job, f store.Fence) []call {
+	return []call{
+		{"Add", func(ctx context.Context) error { return e.Add(ctx, f, unitsOf(j, unit("late", 5))) }},
+		{"AddMembers", func(ctx context.Context) error { return e.AddMembers(ctx, f, []string{"late"}) }},
+		{"Renew", func(ctx context.Context) error { return e.Renew(ctx, f, time.Hour) }},
+		{"End", func(ctx context.Context) error {
+			return e.End(ctx, f, job.UnitEnd{State: job.Succeeded, Parts: []job.Part{part(f, "late", 2)}})
+		}},
+	}
+}
+
+// allCalls makes what the calls need.
+func (e *env) allCalls() ([]call, job.Job, store.Fence) {
+	e.Helper()
+	e.commit(write("Patient/1", "a"))
+	j, f := e.filled(north, "export")
+	s := store.Selection{At: e.barrier()}
+	return e.calls(j, f, s, e.wholeType(s)), j, f
+}
+
+func closedMethods(e *env) {
+	calls, _, _ := e.allCalls()
+	e.close()
+	for _, c := range calls {
+		e.is(c.name, c.do(e.ctx), store.ErrClosed)
+	}
+}
+
+func closedContext(e *env) {
+	e.clock.stop()
+	calls, j, f := e.allCalls()
+	before := e.tally(j)
+	ctx, cancel := context.WithCancel(e.ctx)
+	cancel()
+	for _, c := range calls {
+		e.is(c.name, c.do(ctx), context.Canceled)
+	}
+	e.same("the resource", e.get("Patient/1").N, int64(1))
+	e.same("the new resource", e.get("Patient/2").N, int64(0))
+	e.same("the job", e.read(j), j)
+	e.same("jobs", e.attended(e.clock.Now()), []string{j.ID})
+	e.same("the tally", e.tally(j), before)
+	e.same("members", sorted(e.members(store.CohortID(j.ID), 9)), []string{"1", "2"})
+	e.same("parts", partIDs(e.parts(j)), []string{"p1"})
+	e.clock.advance(lease + time.Second)
+	u, again := e.claim("export")
+	e.that(u.ID == f.Unit && u.Attempt == 2 && u.Lost == 1, "claimed %+v", u)
+	e.succeed(again)
+}
+
+func closedWatch(e *env) {
+	ctx, cancel := context.WithCancel(e.ctx)
+	cancel()
+	e.Watch(ctx)
+	e.create("export", unit("a", 0))
+}

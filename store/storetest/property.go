@@ -1,0 +1,102 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+
+	"firebreak/store"
+
+	"pgregory.net/rapid"
+)
+
+func modelCases() []testCase {
+	return []testCase{{"any sequence of writes gives the snapshots that a slow model gives", modelAgrees}}
+}
+
+// keptBarriers is how many earlier barriers are looked at again.
+const keptBarriers = 4
+
+// player writes at random, and compares with the model after each barrier.
+type player struct {
+	*env
+	cohort   store.CohortID
+	members  []string
+	barriers []store.Tick
+}
+
+// modelAgrees plays each sequence in a tenant of its own.
+func modelAgrees(e *env) {
+	played := 0
+	rapid.Check(e.test, func(t *rapid.T) {
+		played++
+		one := *e
+		one.reporter, one.tenant = t, store.Tenant(fmt.Sprint("played-", played))
+		p := &player{env: &one}
+		p.members = rapid.SliceOfDistinct(rapid.SampledFrom(somePatients()), itself).Draw(t, "members")
+		p.cohort = one.cohort(p.members...)
+		t.Repeat(map[string]func(*rapid.T){"commit": p.commits, "barrier": p.snapshot})
+		p.snapshot(t)
+	})
+}
+
+func itself(s string) string { return s }
+
+func somePatients() []string { return []string{"1", "2", "3", "4"} }
+
+// commits writes one batch of one to four resources.
+func (p *player) commits(t *rapid.T) {
+	refs := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{
+		"Patient/1", "Patient/2", "Patient/3", "Observation/1", "Observation/5", "Appointment/1", "Appointment/6", "Organization/1",
+	}), 1, 4, itself).Draw(t, "refs")
+	var changes []change
+	for _, ref := range refs {
+		changes = append(changes, randomChange(t, ref))
+	}
+	p.commit(changes...)
+}
+
+func randomChange(t *rapid.T, ref string) change {
+	if rapid.IntRange(0, 3).Draw(t, "deletes at 0") == 0 {
+		return remove(ref)
+	}
+	id := idOf(ref)
+	var patients []string
+	if id.Type != "Organization" {
+		patients = rapid.SliceOfNDistinct(rapid.SampledFrom(somePatients()), 0, 3, itself).Draw(t, "patients")
+	}
+	if id.Type == "Patient" {
+		patients = slices.DeleteFunc(patients, func(p string) bool { return p == id.ID })
+	}
+	return write(ref, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "text"), patients...)
+}
+
+// snapshot makes a barrier and compares the last ones' snapshots.
+func (p *player) snapshot(t *rapid.T) {
+	p.barriers = append(p.barriers, p.barrier())
+	if n := len(p.barriers); n > keptBarriers {
+		p.barriers = p.barriers[n-keptBarriers:]
+	}
+	for i, at := range p.barriers {
+		after := store.Tick(0)
+		if i > 0 {
+			after = p.barriers[rapid.IntRange(0, i-1).Draw(t, "after")]
+		}
+		for _, s := range p.selections(after) {
+			s.At = at
+			p.agrees(s, p.members...)
+		}
+	}
+}
+
+func (p *player) selections(after store.Tick) []store.Selection {
+	return []store.Selection{
+		{},
+		{After: after},
+		{Types: []string{"Appointment", "Patient"}},
+		{IDs: []string{"1", "6"}},
+		{Compartments: true},
+		{Cohort: p.cohort},
+		{Cohort: p.cohort, After: after, Types: []string{"Observation", "Patient"}},
+		{Compartments: true, IDs: []string{"1", "5"}},
+	}
+}
