@@ -29,7 +29,7 @@ run: build ## serve on a loopback address, with data in firebreak-data/
 	bin/firebreak serve
 
 .PHONY: demo
-demo: build ## load sample patients, export them, purge one, and show that nothing is left
+demo: build ## make sample patients, load them, export a group, check every file
 	bin/firebreak demo
 
 .PHONY: test
@@ -62,7 +62,7 @@ fmt: $(GOFUMPT_BIN) ## format all Go files, with gofumpt installed into .tools/ 
 	git ls-files -co --exclude-standard '*.go' | xargs -r $(GOFUMPT_BIN) -l -w
 
 .PHONY: check
-check: tidy vet generated test lint race demo ## everything a change has to pass
+check: tidy vet test lint race demo ## everything a change has to pass
 
 .PHONY: generate
 generate: ## write the generated tables anew (needs npm and its registry)

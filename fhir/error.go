@@ -12,22 +12,22 @@ type Kind uint8
 
 // The kinds of error that a client may see.
 const (
-	Internal     Kind = iota // ours; the client reads "internal error" only
-	Invalid                  // the content is wrong: malformed JSON, a bad value
-	NotFound                 // there is no such thing, or none of the caller's
-	Gone                     // there was, and it was deleted
-	Conflict                 // the expected version is not the current one
-	Precondition             // a precondition of the request does not hold
-	Forbidden                // the caller may not
-	Unauthorized             // the caller is not known
-	NotAllowed               // the method does not go with the address
-	MediaType                // the body's media type is not understood
-	NotAccept                // no acceptable form of the answer
-	TooLarge                 // the body or the result is over a limit
-	Unprocessable            // understood, and against the rules of FHIR
-	Throttled                // too many at once; later it will do
-	Transient                // a passing fault of ours; later it will do
-	Unsupported              // known to the standard, not offered here
+	Internal      Kind = iota // ours; the client reads "internal error" only
+	Invalid                   // the content is wrong: malformed JSON, a bad value
+	NotFound                  // there is no such thing, or none of the caller's
+	Gone                      // there was, and it was deleted
+	Conflict                  // the expected version is not the current one
+	Precondition              // a precondition of the request does not hold
+	Forbidden                 // the caller may not
+	Unauthorized              // the caller is not known
+	NotAllowed                // the method does not go with the address
+	MediaType                 // the body's media type is not understood
+	NotAccept                 // no acceptable form of the answer
+	TooLarge                  // the body or the result is over a limit
+	Unprocessable             // understood, and against the rules of FHIR
+	Throttled                 // too many at once; later it will do
+	Transient                 // a passing fault of ours; later it will do
+	Unsupported               // known to the standard, not offered here
 )
 
 // Code is an issue type of R4 (https://hl7.org/fhir/R4/valueset-issue-type.html).

@@ -18,7 +18,7 @@ func (i ID) IsZero() bool { return i == ID{} }
 // (https://hl7.org/fhir/R4/datatypes.html#id).
 const MaxID = 64
 
-var errID = errors.New("an id has 1 to 64 characters out of A-Z a-z 0-9 - .")
+var errID = errors.New("an id has 1 to 64 characters: letters, digits, hyphens and dots")
 
 // CheckID refuses a logical id outside [A-Za-z0-9\-.]{1,64}. The error does
 // not repeat the id.

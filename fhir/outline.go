@@ -158,14 +158,20 @@ func position(b []byte, offset int) (line, column int) {
 	return 1 + bytes.Count(before, []byte("\n")), offset - bytes.LastIndexByte(before, '\n')
 }
 
+// maxExpression is about how many characters an expression has at most.
+const maxExpression = 200
+
 // expression turns a JSON pointer into FHIRPath: "/name/0/given" into
 // "name[0].given". A name that no element of FHIR can have ends it, as it may
-// be anything, a patient's data too.
+// be anything, a patient's data too; so does maxExpression.
 func expression(pointer string) string {
 	var s strings.Builder
-	for i, name := range strings.Split(pointer, "/") {
+	for i, name := range strings.Split(pointer[:min(len(pointer), 4*maxExpression)], "/") {
 		if i == 0 {
 			continue
+		}
+		if s.Len() > maxExpression {
+			break
 		}
 		if _, err := strconv.Atoi(name); err == nil && s.Len() > 0 {
 			s.WriteString("[" + name + "]")

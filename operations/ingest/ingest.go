@@ -122,7 +122,7 @@ func Load(ctx context.Context, cfg Config, sources []Source) (Progress, error) {
 	}
 	err := l.storeAll(ctx)
 	cancel()
-	for range l.chunks { //nolint:revive // what is left is given up
+	for range l.chunks {
 	}
 	work.Wait()
 	if err == nil && readErr != nil && !errors.Is(readErr, context.Canceled) {

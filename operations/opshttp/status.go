@@ -1,6 +1,7 @@
 package opshttp
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -14,9 +15,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
+// patience is how long a poll of a job that is under way waits for its end, so
+// that small work is done at the first poll. It holds nothing meanwhile.
+const patience = 300 * time.Millisecond
+
 // status answers a poll (Bulk Data, "Status Request").
 func (h handler) status(c echo.Context) error {
-	j, verdict, err := h.job(c)
+	j, verdict, err := h.ended(c)
 	if err != nil {
 		return err
 	}
@@ -36,6 +41,24 @@ func (h handler) status(c echo.Context) error {
 	header.Set("X-Progress", progress(j, tally))
 	header.Set("Retry-After", strconv.Itoa(retryAfter(j, tally, h.Now())))
 	return c.NoContent(http.StatusAccepted)
+}
+
+// ended finds the caller's job as job does, when it has ended or patience has.
+func (h handler) ended(c echo.Context) (job.Job, job.Verdict, error) {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), patience)
+	defer cancel()
+	changes := h.Store.Watch(ctx)
+	for {
+		j, verdict, err := h.job(c)
+		if err != nil || verdict != job.Pending {
+			return j, verdict, err
+		}
+		select {
+		case <-changes:
+		case <-ctx.Done():
+			return j, verdict, c.Request().Context().Err()
+		}
+	}
 }
 
 // progress is for a person, in under 100 characters.

@@ -53,7 +53,7 @@ func (d Dir) Create(_ context.Context, name string) (Writer, error) {
 	if err := d.folder(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path+begun, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // path has only plain names
+	f, err := os.OpenFile(path+begun, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("files: create: %w", err)
 	}
@@ -73,7 +73,7 @@ func (d Dir) folder(path string) error {
 }
 
 func syncDir(path string) error {
-	f, err := os.Open(path) //nolint:gosec // path has only plain names
+	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("files: sync a folder: %w", err)
 	}
@@ -117,7 +117,7 @@ func (d Dir) Open(_ context.Context, name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path) //nolint:gosec // path has only plain names
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}

@@ -110,6 +110,9 @@ func (c *chunk) read(f func(*sqlite.Conn) (int64, error)) (int64, error) {
 		if err := c.yield(&c.rows[i]); err != nil {
 			return 0, err
 		}
+		if err := c.ctx.Err(); err != nil {
+			return 0, err
+		}
 	}
 	if cap(c.arena) > 4*chunkBytes {
 		c.arena = nil

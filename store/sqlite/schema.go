@@ -132,30 +132,31 @@ CREATE TABLE part_patient (
 CREATE INDEX part_patient_by ON part_patient (tenant, patient);
 `
 
-// migrate brings the schema up to date, each step in a transaction of its own.
-// A database that is not ours, or newer than this binary, is refused.
-func migrate(conn *sqlite.Conn) error {
+// recognise tells which schema a database has, before anything in it is
+// touched. One that is not ours, or newer than this binary, is refused.
+func recognise(conn *sqlite.Conn) (at int, err error) {
 	id, err := pragmaInt(conn, "application_id")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	at, err := pragmaInt(conn, "user_version")
-	if err != nil {
-		return err
+	if at, err = pragmaInt(conn, "user_version"); err != nil {
+		return 0, err
 	}
 	switch {
 	case id == 0 && at == 0:
-		err = exec(conn, fmt.Sprintf("PRAGMA application_id=%d", applicationID))
+		return 0, nil // a new file
 	case id != applicationID:
-		err = fmt.Errorf("sqlite: %s is not a database of Firebreak", File)
+		return 0, fmt.Errorf("sqlite: %s is not a database of Firebreak", File)
 	case at > len(migrations):
-		err = fmt.Errorf("sqlite: the data has schema %d and this binary knows %d at most: run a newer firebreak", at, len(migrations))
+		return 0, fmt.Errorf("sqlite: the data has schema %d and this binary knows %d at most: run a newer firebreak", at, len(migrations))
 	}
-	if err != nil {
-		return err
-	}
+	return at, nil
+}
+
+// migrate brings the schema up to date, each step in a transaction of its own.
+func migrate(conn *sqlite.Conn, at int) error {
 	for ; at < len(migrations); at++ {
-		script := migrations[at] + fmt.Sprintf("PRAGMA user_version=%d;", at+1)
+		script := migrations[at] + fmt.Sprintf("PRAGMA user_version=%d; PRAGMA application_id=%d;", at+1, applicationID)
 		if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
 			return fmt.Errorf("sqlite: migrate to schema %d: %w", at+1, err)
 		}

@@ -116,6 +116,10 @@ func (s *Store) start(ctx context.Context) error {
 
 // prepareWriter sets what a connection of ours must have, and migrates.
 func prepareWriter(conn *sqlite.Conn) error {
+	at, err := recognise(conn)
+	if err != nil {
+		return err
+	}
 	if err := pragmas(conn,
 		"page_size=4096", "auto_vacuum=NONE", "journal_mode=WAL", "synchronous=FULL",
 		"secure_delete=ON", "temp_store=MEMORY", "mmap_size=0", "foreign_keys=OFF",
@@ -123,7 +127,7 @@ func prepareWriter(conn *sqlite.Conn) error {
 		fmt.Sprintf("journal_size_limit=%d", walSoft), "busy_timeout=10000"); err != nil {
 		return err
 	}
-	if err := migrate(conn); err != nil {
+	if err := migrate(conn, at); err != nil {
 		return err
 	}
 	return exec(conn, `UPDATE unit SET lease_until=0 WHERE state='running'`)
@@ -143,8 +147,8 @@ func pragmas(conn *sqlite.Conn, list ...string) error {
 	return nil
 }
 
-func exec(conn *sqlite.Conn, query string, args ...any) error {
-	return sqlitex.ExecuteTransient(conn, query, &sqlitex.ExecOptions{Args: args})
+func exec(conn *sqlite.Conn, query string) error {
+	return sqlitex.ExecuteTransient(conn, query, nil)
 }
 
 // takeLock takes the lock that says whose the data directory is. The kernel

@@ -133,6 +133,10 @@ func (w *writer) group(first *request) (left *request) {
 	bytes := 0
 	for r := first; r != nil; r = w.waiting(bytes) {
 		err := w.apply(t, r)
+		if w.conn.AutocommitEnabled() {
+			w.lost(append(applied, r), err)
+			return nil
+		}
 		if errors.Is(err, errNextGroup) {
 			left = r
 			break
@@ -150,6 +154,15 @@ func (w *writer) group(first *request) (left *request) {
 	}
 	w.tendWAL(bytes)
 	return left
+}
+
+// lost answers a group whose transaction SQLite has rolled back as a whole,
+// which it does when the disk is full or cannot be written.
+func (w *writer) lost(group []*request, err error) {
+	err = errors.Join(fmt.Errorf("sqlite: the transaction was rolled back: %w", err), w.reload())
+	for _, r := range group {
+		r.done <- err
+	}
 }
 
 func (w *writer) begin() error {
@@ -190,6 +203,9 @@ func (w *writer) apply(t *tx, r *request) error {
 
 // undo takes back what a request wrote, and the names that it added.
 func (w *writer) undo() error {
+	if w.conn.AutocommitEnabled() {
+		return nil // SQLite has rolled back more than that: see lost
+	}
 	if err := step(w.conn, `ROLLBACK TO request`); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ func asOfCases() []testCase {
 		{"an earlier T is still there behind a later one", asOfTwice},
 		{"After leaves out what was current by then", asOfAfter},
 		{"IDs and Types narrow each other", asOfNarrow},
+		{"IDs and Cohort narrow each other", asOfNarrowCohort},
 		{"Compartments are those in any patient's compartment at T", asOfCompartments},
 	}
 }
@@ -69,6 +70,18 @@ func asOfNarrow(e *env) {
 	e.yields(store.Selection{At: at, IDs: []string{"1", "2", "1"}, Types: []string{"Patient", "Patient"}}, "Patient/1 v1", "Patient/2 v1")
 	e.yields(store.Selection{At: at, Types: []string{"Organization"}, IDs: []string{"1"}})
 	e.yields(store.Selection{At: at, Types: []string{"Observation"}}, "Observation/1 v1")
+}
+
+func asOfNarrowCohort(e *env) {
+	e.commit(write("Patient/1", "a"), write("Patient/2", "linked", "1"), write("Observation/1", "a", "1"),
+		write("Observation/2", "a", "2"), write("Observation/3", "a", "1"))
+	at := e.barrier()
+	s := store.Selection{At: at, Cohort: e.cohort("1"), IDs: []string{"1", "2"}}
+	e.yields(s, "Patient/1 v1", "Observation/1 v1")
+	e.commit(write("Patient/1", "b"), write("Patient/2", "b", "1"), write("Observation/1", "b", "2"), write("Observation/2", "b", "1"))
+	e.yields(s, "Patient/1 v1", "Observation/1 v1")
+	s.At = e.barrier()
+	e.yields(s, "Patient/1 v2", "Observation/2 v2")
 }
 
 func asOfCompartments(e *env) {

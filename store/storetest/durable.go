@@ -20,7 +20,7 @@ func durableCases() []testCase {
 }
 
 func durableResources(e *env) {
-	first, second := e.world()
+	first, second, _ := e.world()
 	cohort := e.cohort("1", "3")
 	history := e.history("Patient/1")
 	for range 2 {

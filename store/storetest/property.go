@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -31,11 +32,16 @@ func modelAgrees(e *env) {
 		played++
 		one := *e
 		one.reporter, one.tenant = t, store.Tenant(fmt.Sprint("played-", played))
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		one.ctx = ctx
 		p := &player{env: &one}
 		p.members = rapid.SliceOfDistinct(rapid.SampledFrom(somePatients()), itself).Draw(t, "members")
 		p.cohort = one.cohort(p.members...)
-		t.Repeat(map[string]func(*rapid.T){"commit": p.commits, "barrier": p.snapshot})
-		p.snapshot(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"commit": p.commits, "commit more": p.commits, "barrier": func(t *rapid.T) { p.snapshot(t, 1) },
+		})
+		p.snapshot(t, len(p.selections(0)))
 	})
 }
 
@@ -70,8 +76,9 @@ func randomChange(t *rapid.T, ref string) change {
 	return write(ref, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "text"), patients...)
 }
 
-// snapshot makes a barrier and compares the last ones' snapshots.
-func (p *player) snapshot(t *rapid.T) {
+// snapshot makes a barrier, and compares so many selections with the model at
+// each of the last barriers.
+func (p *player) snapshot(t *rapid.T, many int) {
 	p.barriers = append(p.barriers, p.barrier())
 	if n := len(p.barriers); n > keptBarriers {
 		p.barriers = p.barriers[n-keptBarriers:]
@@ -81,7 +88,10 @@ func (p *player) snapshot(t *rapid.T) {
 		if i > 0 {
 			after = p.barriers[rapid.IntRange(0, i-1).Draw(t, "after")]
 		}
-		for _, s := range p.selections(after) {
+		all := p.selections(after)
+		first := rapid.IntRange(0, len(all)-1).Draw(t, "selection")
+		for k := range many {
+			s := all[(first+k)%len(all)]
 			s.At = at
 			p.agrees(s, p.members...)
 		}
@@ -98,5 +108,6 @@ func (p *player) selections(after store.Tick) []store.Selection {
 		{Cohort: p.cohort},
 		{Cohort: p.cohort, After: after, Types: []string{"Observation", "Patient"}},
 		{Compartments: true, IDs: []string{"1", "5"}},
+		{Cohort: p.cohort, IDs: []string{"1", "2", "5"}},
 	}
 }

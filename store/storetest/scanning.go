@@ -7,9 +7,6 @@ import (
 	"strings"
 
 	"firebreak/store"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // smallRange makes Split cut the few resources of a case into several ranges.
@@ -55,8 +52,8 @@ func (e *env) walk(t store.Tenant, s store.Selection, r store.Range, after store
 	var vs []store.Version
 	last := after
 	err := e.Scan(e.ctx, t, s, r, after, func(v *store.Version) error {
-		if v.Key <= last || v.Key < r.From || v.Key >= r.To || v.ID.Type != r.Type || v.Deleted {
-			return fmt.Errorf("%s at %q after %q does not belong in %+v", label(*v), v.Key, last, r)
+		if v.Key <= last || v.Key < r.From || v.Key >= r.To || v.ID.Type != r.Type || v.Deleted || !v.AsOf(s.At) {
+			return fmt.Errorf("%s at %q after %q does not belong in %+v as of %d", label(*v), v.Key, last, r, s.At)
 		}
 		last = v.Key
 		vs = append(vs, copyOf(v))
@@ -66,8 +63,7 @@ func (e *env) walk(t store.Tenant, s store.Selection, r store.Range, after store
 	return vs
 }
 
-// copyOf takes what is valid only until yield returns, and spoils it as the
-// store may.
+// copyOf takes what is valid only until yield returns.
 func copyOf(v *store.Version) store.Version {
 	c := *v
 	c.Body, c.Patients = slices.Clone(v.Body), slices.Clone(v.Patients)
@@ -109,16 +105,17 @@ func (e *env) yieldsIn(t store.Tenant, s store.Selection, want ...string) {
 // agrees asserts that a selection yields what the model says.
 func (e *env) agrees(s store.Selection, members ...string) {
 	e.Helper()
-	what := fmt.Sprintf("Scan of %+v", s)
-	e.same(what, e.scan(s), e.model(e.tenant).selected(s, members), asScanned(s.At))
+	e.same(fmt.Sprintf("Scan of %+v", s), lines(e.scan(s)), lines(e.model(e.tenant).selected(s, members)))
 }
 
-// asScanned compares versions that are current at an instant: until when they
-// are is not part of a snapshot.
-func asScanned(at store.Tick) cmp.Option {
-	until := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".To" },
-		cmp.Comparer(func(a, b store.Tick) bool { return a > at && b > at }))
-	return cmp.Options{until, cmpopts.SortSlices(func(a, b string) bool { return a < b })}
+// lines says in a line all that a version of a snapshot is: until when it is
+// current is not part of it.
+func lines(vs []store.Version) []string {
+	all := make([]string, len(vs))
+	for i, v := range vs {
+		all[i] = fmt.Sprintf("%s %s from %d, of %v, in %v, at %d of %s", v.Key, label(v), v.From, v.Owner, sorted(v.Patients), v.MetaAt, v.Body)
+	}
+	return all
 }
 
 func label(v store.Version) string { return fmt.Sprintf("%s v%d", v.ID, v.N) }

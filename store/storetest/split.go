@@ -11,6 +11,7 @@ import (
 func splitCases() []testCase {
 	return []testCase{
 		{"the ranges of each kind of selection cover exactly what it means", splitEachKind},
+		{"a scan keeps to its selection in the ranges of a wider one", splitWider},
 		{"ranges cover a selection whatever their size", splitSizes},
 		{"ranges are of about the bytes asked for", splitBytes},
 		{"ranges of a cohort follow the cohort", splitCohortBytes},
@@ -19,8 +20,9 @@ func splitCases() []testCase {
 	}
 }
 
-// world is a tenant with changes before and after two barriers.
-func (e *env) world() (first, second store.Tick) {
+// world is a tenant with changes before and after each of two barriers, and a
+// third one after which nothing was written.
+func (e *env) world() (first, second, last store.Tick) {
 	e.Helper()
 	e.crowd("old")
 	e.commit(remove("Patient/4"), remove("Observation/o1"))
@@ -29,8 +31,8 @@ func (e *env) world() (first, second store.Tick) {
 	e.commit(write("Patient/1", "new", "2"), write("Organization/g1", "new"), write("Observation/o1", "back", "5"))
 	second = e.barrier()
 	e.crowd("later")
-	e.commit(remove("Patient/2"), write("Observation/o9", "later", "1"))
-	return first, second
+	e.commit(remove("Patient/2"), write("Observation/o9", "later", "1"), write("Patient/5", "linked", "1"))
+	return first, second, e.barrier()
 }
 
 func (e *env) crowd(text string) {
@@ -43,13 +45,17 @@ func (e *env) crowd(text string) {
 }
 
 func splitEachKind(e *env) {
-	first, second := e.world()
+	first, second, last := e.world()
 	members := []string{"1", "3", "not-there"}
 	cohort := e.cohort(members...)
 	for _, s := range kinds(first, cohort) {
-		for _, at := range []store.Tick{first, second} {
+		for _, at := range []store.Tick{first, second, last} {
 			s.At = at
-			e.agrees(s, members...)
+			if s.Cohort == cohort {
+				e.agrees(s, members...)
+			} else {
+				e.agrees(s)
+			}
 		}
 	}
 }
@@ -72,17 +78,36 @@ func kinds(after store.Tick, cohort store.CohortID) []store.Selection {
 		{Cohort: cohort, After: after},
 		{Cohort: cohort, Compartments: true, Types: []string{"Patient"}},
 		{Cohort: cohort, Types: []string{"Organization"}},
-		{Cohort: cohort, IDs: []string{"1", "2", "o1", "o2", "a2", "a3"}},
+		{Cohort: cohort, IDs: []string{"1", "2", "5", "o1", "o2", "o3", "a2", "a3", "a4"}},
 		{After: after, Types: []string{"Appointment"}, IDs: []string{"a1", "a2"}},
 	}
 }
 
+func splitWider(e *env) {
+	first, second, last := e.world()
+	members := []string{"1", "3"}
+	cohort := e.cohort(members...)
+	for _, at := range []store.Tick{second, last} {
+		wide := e.ranges(north, store.Selection{At: at}, smallRange)
+		for _, s := range kinds(first, cohort) {
+			s.At = at
+			var got []store.Version
+			for _, r := range wide {
+				got = append(got, e.walk(north, s, r, "")...)
+			}
+			slices.SortFunc(got, byKey)
+			want := slices.DeleteFunc(e.model(north).selected(s, members), func(store.Version) bool { return s.Cohort == "unknown" })
+			e.same(fmt.Sprintf("Scan of %+v in wider ranges", s), lines(got), lines(want))
+		}
+	}
+}
+
 func splitSizes(e *env) {
-	at, _ := e.world()
-	want := e.model(north).selected(store.Selection{At: at}, nil)
+	at, _, _ := e.world()
+	want := lines(e.model(north).selected(store.Selection{At: at}, nil))
 	for _, bytesEach := range []int64{1, 100, 1000, 1 << 20, 1 << 40} {
-		got := e.scanIn(north, store.Selection{At: at}, bytesEach)
-		e.same(fmt.Sprintf("Scan of ranges of %d bytes", bytesEach), got, want, asScanned(at))
+		got := lines(e.scanIn(north, store.Selection{At: at}, bytesEach))
+		e.same(fmt.Sprintf("Scan of ranges of %d bytes", bytesEach), got, want)
 	}
 }
 

@@ -1,0 +1,24 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+)
+
+// LimitPages has SQLite answer that the disk is full once the database has so
+// many pages; 0 takes the limit away.
+func (s *Store) LimitPages(ctx context.Context, n int) error {
+	if n == 0 {
+		n = 1 << 30
+	}
+	return s.w.do(ctx, 0, func(x *tx) error { return exec(x.conn, fmt.Sprintf("PRAGMA max_page_count=%d", n)) })
+}
+
+// Synchronous reads the setting of the writer's connection.
+func (s *Store) Synchronous(ctx context.Context) (level int, err error) {
+	err = s.w.do(ctx, 0, func(x *tx) error {
+		level, err = pragmaInt(x.conn, "synchronous")
+		return err
+	})
+	return level, err
+}
