@@ -45,8 +45,9 @@ func TickOf(t time.Time) Tick { return Tick(t.UnixMilli()) }
 // Time is the instant of the tick, in UTC.
 func (t Tick) Time() time.Time { return time.UnixMilli(int64(t)).UTC() }
 
-// Key is a version's own place: in order of type, then of insertion, and never
-// used again, not after an erasure either. It is opaque but for its order.
+// Key is a version's own place: in order of type (an order of the store's),
+// then of insertion, and never used again, not after an erasure either. Within
+// a type and a tenant, From goes up with it. It is opaque but for its order.
 // A scan goes by keys, and a unit of work is a range of them. It is ASCII text.
 type Key string
 
@@ -118,7 +119,8 @@ type Committer interface {
 	// puts; batches of one transaction share its Tick.
 	//
 	// ErrConflict: an expectation does not hold, or a resource is in the batch
-	// twice. A deletion of what is not there changes nothing.
+	// twice. ErrTooLarge: the batch is over the store's limit. A deletion of
+	// what is not there, or is deleted, changes nothing.
 	Commit(ctx context.Context, t Tenant, b Batch) ([]Applied, error)
 	// Barrier returns T, a multiple of round (1 ms at least): every commit
 	// acknowledged before the call is ≤ T and visible; none ≤ T will ever
@@ -169,7 +171,7 @@ type Range struct {
 
 // Scanner reads much.
 type Scanner interface {
-	// Split cuts a selection into disjoint ranges of keys, ordered by type,
+	// Split cuts a selection into disjoint ranges of keys, in order of Key,
 	// that cover it, each of about bytesEach bytes. A type that the tenant has
 	// nothing of has no range; a range may turn out to hold nothing. What it
 	// costs follows the selection.
@@ -182,7 +184,8 @@ type Scanner interface {
 }
 
 // Fence is a claim on a unit: writes under it go through only while it is the
-// unit's current attempt, and the unit is running.
+// unit's current attempt, the unit is running, and its job has not ended. That
+// the lease has run out does not matter until another claims the unit.
 type Fence struct {
 	Tenant    Tenant
 	Job, Unit string
@@ -212,12 +215,13 @@ type Jobs interface {
 type Units interface {
 	// Add writes units of later phases under the fence of the planning unit.
 	// An id added before by the same attempt changes nothing; what an earlier
-	// attempt added goes.
+	// attempt added goes, now or when this one ends.
 	Add(ctx context.Context, f Fence, us []job.Unit) error
 	// Claim gives the caller a unit of one of the kinds for a lease on the
 	// store's clock: a queued one whose RunAt has come, or a running one whose
 	// lease has ended, which counts as lost. All units of lower phases have
-	// succeeded, and no cancel of the job was requested. One caller wins.
+	// succeeded, and the job has neither ended nor was its cancel requested.
+	// One caller wins.
 	// ErrNotFound: there is none now.
 	Claim(ctx context.Context, kinds []string, lease time.Duration) (job.Unit, Fence, error)
 	// Renew prolongs a lease. ErrFenced: the unit is another's, it has ended,
@@ -226,7 +230,8 @@ type Units interface {
 	// End ends an attempt: state, counts and parts in one commit, fenced. The
 	// parts that e drops lose their record; the caller removes their bytes.
 	End(ctx context.Context, f Fence, e job.UnitEnd) error
-	// Tally counts the units of a job.
+	// Tally counts the units of a job. One whose lease has run out counts as
+	// queued.
 	Tally(ctx context.Context, t Tenant, jobID string) (job.Tally, error)
 	// NextRun is the earliest instant at which a unit that cannot be claimed
 	// now may be claimable by time alone; zero if there is none.

@@ -60,7 +60,7 @@ func parse(args []string, stdout, stderr io.Writer) (cmd command, err error) {
 		kong.Exit(func(int) { panic(errHelp) }), // kong prints help, then exits
 	}
 	if file := configFile(args); file != "" {
-		if _, err := os.Stat(file); err != nil {
+		if _, err := os.Stat(file); err != nil { //nolint:gosec // the operator names the file
 			return nil, fmt.Errorf("read the configuration file: %w", err)
 		}
 		settings = append(settings, kong.Configuration(yamlOptions, file))

@@ -31,8 +31,7 @@ type restSink struct {
 const parallelPuts = 32
 
 func newRESTSink(base string) *restSink {
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the library's own
-	transport.MaxIdleConnsPerHost = parallelPuts
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: parallelPuts}
 	return &restSink{
 		base:   strings.TrimRight(base, "/"),
 		client: &http.Client{Transport: transport, Timeout: 5 * time.Minute},

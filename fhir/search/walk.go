@@ -22,7 +22,7 @@ var walks = sync.Pool{New: func() any { return &walk{places: places()} }}
 
 // newWalk prepares a walk that must be released after use.
 func newWalk(p *plan, body []byte) *walk {
-	w := walks.Get().(*walk)
+	w := walks.Get().(*walk) //nolint:errcheck // the pool holds nothing else
 	w.plan, w.body, w.escapes = p, body, bytes.IndexByte(body, '\\') >= 0
 	return w
 }

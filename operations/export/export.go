@@ -190,12 +190,12 @@ func (a attempt) members(ctx context.Context) (leftOut []fhir.Issue, err error) 
 	for len(patients) > 0 {
 		page := patients[:min(memberPage, len(patients))]
 		patients = patients[len(page):]
-		missing, err := a.missing(ctx, page)
+		there, missing, err := a.present(ctx, page)
 		if err != nil {
 			return nil, err
 		}
 		leftOut = append(leftOut, missing...)
-		if err := a.cfg.Store.AddMembers(ctx, a.fence, page); err != nil {
+		if err := a.cfg.Store.AddMembers(ctx, a.fence, there); err != nil {
 			return nil, err
 		}
 	}
@@ -204,45 +204,49 @@ func (a attempt) members(ctx context.Context) (leftOut []fhir.Issue, err error) 
 
 // group reads the Group as of the job's instant.
 func (a attempt) group(ctx context.Context) ([]byte, error) {
-	sel := store.Selection{At: store.TickOf(a.job.TransactionTime), Types: []string{"Group"}, IDs: []string{a.request.Group}}
-	ranges, err := a.cfg.Store.Split(ctx, a.fence.Tenant, sel, 1<<40)
-	if err != nil {
-		return nil, err
-	}
 	var body []byte
-	for _, r := range ranges {
-		err := a.cfg.Store.Scan(ctx, a.fence.Tenant, sel, r, "", func(v *store.Version) error {
-			body = append(body, v.Body...)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
+	err := a.asOf(ctx, "Group", []string{a.request.Group}, func(v *store.Version) error {
+		body = append(body, v.Body...)
+		return nil
+	})
+	if err == nil && body == nil {
+		err = &job.Failure{Permanent: true, Reason: job.Reason{Code: string(fhir.CodeNotFound), Message: "the Group was deleted before the export began"}}
 	}
-	if body == nil {
-		return nil, &job.Failure{Permanent: true, Reason: job.Reason{Code: string(fhir.CodeNotFound), Message: "the Group was deleted before the export began"}}
-	}
-	return body, nil
+	return body, err
 }
 
-// missing says of each patient that is not there that it is left out.
-func (a attempt) missing(ctx context.Context, patients []string) ([]fhir.Issue, error) {
-	ids := make([]fhir.ID, len(patients))
-	for i, p := range patients {
-		ids[i] = fhir.ID{Type: "Patient", ID: p}
+// present gives of the patients those that are there as of the job's instant,
+// and says of each other one that it is left out.
+func (a attempt) present(ctx context.Context, patients []string) (there []string, leftOut []fhir.Issue, err error) {
+	found := make(map[string]bool, len(patients))
+	err = a.asOf(ctx, "Patient", patients, func(v *store.Version) error {
+		found[v.ID.ID] = true
+		return nil
+	})
+	for _, p := range patients {
+		if found[p] {
+			there = append(there, p)
+			continue
+		}
+		leftOut = append(leftOut, fhir.Issue{
+			Severity: fhir.Warning, Code: fhir.CodeNotFound,
+			Diagnostics: fhir.ID{Type: "Patient", ID: p}.String() + " is a member of the Group and is not on this server",
+		})
 	}
-	got, err := a.cfg.Store.Get(ctx, a.fence.Tenant, ids...)
+	return there, leftOut, err
+}
+
+// asOf yields those of the resources that are there as of the job's instant.
+func (a attempt) asOf(ctx context.Context, typ string, ids []string, yield func(*store.Version) error) error {
+	sel := store.Selection{At: store.TickOf(a.job.TransactionTime), Types: []string{typ}, IDs: ids}
+	ranges, err := a.cfg.Store.Split(ctx, a.fence.Tenant, sel, 1<<40)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var out []fhir.Issue
-	for i, v := range got {
-		if v.N == 0 || v.Deleted {
-			out = append(out, fhir.Issue{
-				Severity: fhir.Warning, Code: fhir.CodeNotFound,
-				Diagnostics: ids[i].String() + " is a member of the Group and is not on this server",
-			})
+	for _, r := range ranges {
+		if err := a.cfg.Store.Scan(ctx, a.fence.Tenant, sel, r, "", yield); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }

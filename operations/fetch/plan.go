@@ -91,7 +91,7 @@ func isSafeName(name string) bool {
 }
 
 func isUnsafe(r rune) bool {
-	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._-", r))
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
 }
 
 // safeType is the type as part of a name: the manifest may say anything there.

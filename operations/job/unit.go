@@ -148,7 +148,9 @@ func (t Tally) Percent() int {
 }
 
 // Settle is the job after its units stand as the tally says: the same while
-// there is work, else succeeded, failed or stopped.
+// there is work, else succeeded, failed or stopped. It succeeds only if every
+// unit did. The tally has to be read after the job, so that a cancel that the
+// job knows of has kept units from being claimed since.
 func (j Job) Settle(t Tally, now time.Time) (Job, error) {
 	switch {
 	case j.State.Final():
@@ -157,13 +159,13 @@ func (j Job) Settle(t Tally, now time.Time) (Job, error) {
 		return j.Stop(now)
 	case !j.CancelRequested.IsZero():
 		return j, nil
-	case t.Failed > 0 && t.Running == 0:
-		why := Reason{Code: "exception", Message: "a unit of the job failed"}
+	case t.Failed+t.Cancelled > 0 && t.Running == 0:
+		why := Reason{Code: "exception", Message: "a unit of the job was not done"}
 		if t.Reason != nil {
 			why = *t.Reason
 		}
 		return j.Fail(now, why)
-	case t.Unfinished() > 0 || t.Succeeded == 0:
+	case t.Failed+t.Cancelled+t.Unfinished() > 0 || t.Succeeded == 0:
 		return j, nil
 	}
 	if j, err := j.Start(now); err != nil {

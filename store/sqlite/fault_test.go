@@ -122,30 +122,37 @@ func TestADatabaseThatIsNotOursOrNewerIsRefusedUntouched(t *testing.T) {
 			if err := at(t, dir).Close(); err != nil {
 				t.Fatal(err)
 			}
-			if c.pragma == "" {
-				if err := os.WriteFile(path, []byte(strings.Repeat("patient ", 1000)), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				spoil(t, path, c.pragma)
-			}
-			before, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = sqlite.Open(t.Context(), sqlite.Config{Dir: dir, Now: time.Now})
+			spoil(t, path, c.pragma)
+			before := read(t, path)
+			_, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir, Now: time.Now})
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v", err)
 			}
-			if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
-				t.Errorf("the file was changed, %v", err)
+			if read(t, path) != before {
+				t.Error("the file was changed")
 			}
 		})
 	}
 }
 
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// spoil sets a pragma of the database, or with none overwrites it.
 func spoil(t *testing.T, path, pragma string) {
 	t.Helper()
+	if pragma == "" {
+		if err := os.WriteFile(path, []byte(strings.Repeat("patient ", 1000)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	conn, err := driver.OpenConn(path, driver.OpenReadWrite)
 	if err != nil {
 		t.Fatal(err)

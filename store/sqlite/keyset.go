@@ -45,6 +45,13 @@ func (k *keySet) has(key int64) bool {
 	return key >= k.from && key < k.to && k.words[i/64]&(1<<(i%64)) != 0
 }
 
+// keep removes what is not in the other set, which is of the same segment.
+func (k *keySet) keep(other *keySet) {
+	for i := range k.words {
+		k.words[i] &= other.words[i]
+	}
+}
+
 func (k *keySet) len() int {
 	n := 0
 	for _, w := range k.words {

@@ -173,8 +173,9 @@ func (t *tx) insert(query, name string) (int64, error) {
 
 // ownerOf is the owner of that number.
 func (s *Store) ownerOf(conn *sqlite.Conn, no int64) (store.Owner, error) {
-	if o, ok := s.owners.Load(no); ok {
-		return o.(store.Owner), nil
+	if known, ok := s.owners.Load(no); ok {
+		o, _ := known.(store.Owner) // it holds nothing else
+		return o, nil
 	}
 	var o store.Owner
 	err := each(conn, `SELECT client, user FROM owner WHERE no=?`, func(st *sqlite.Stmt) {

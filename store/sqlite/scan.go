@@ -34,7 +34,7 @@ func (s *Store) Scan(ctx context.Context, t store.Tenant, sel store.Selection, r
 		from = max(from, last+1)
 	}
 	sp, ok := s.w.committed.Load().space(t, r.Type)
-	if !ok {
+	if !ok || sel.Types != nil && !slices.Contains(sel.Types, r.Type) {
 		return nil
 	}
 	c := &chunk{s: s, ctx: ctx, sel: sel, yield: yield}
@@ -206,9 +206,21 @@ type cohortOf struct {
 // version closed in between is found either way. Whether a version is really
 // meant as of that instant, its row says.
 func (s *Store) collect(conn *sqlite.Conn, c cohortOf, set *keySet) error {
-	if c.sel.IDs != nil {
-		return s.collectIDs(conn, c, set)
+	if c.sel.IDs == nil {
+		return s.collectCohort(conn, c, set)
 	}
+	if err := s.collectIDs(conn, c, set); err != nil || c.sel.Cohort == "" {
+		return err
+	}
+	members := newKeySet(set.from, set.to)
+	if err := s.collectCohort(conn, c, members); err != nil {
+		return err
+	}
+	set.keep(members)
+	return nil
+}
+
+func (s *Store) collectCohort(conn *sqlite.Conn, c cohortOf, set *keySet) error {
 	if err := s.eachMember(conn, c.tenant, c.sel.Cohort, func(patient string) error {
 		if c.typ == "Patient" {
 			return collectCurrent(conn, c.space, patient, set)
@@ -231,16 +243,9 @@ func (s *Store) collectIDs(conn *sqlite.Conn, c cohortOf, set *keySet) error {
 			return err
 		}
 	}
-	wanted := func(id string, patients []string) (bool, error) {
-		if !slices.Contains(c.sel.IDs, id) {
-			return false, nil
-		}
-		if c.sel.Cohort == "" {
-			return true, nil
-		}
-		return s.anyMember(conn, c, patients)
-	}
-	return s.collectClosed(conn, c, set, wanted)
+	return s.collectClosed(conn, c, set, func(id string, _ []string) (bool, error) {
+		return slices.Contains(c.sel.IDs, id), nil
+	})
 }
 
 func collectCurrent(conn *sqlite.Conn, sp space, id string, set *keySet) error {

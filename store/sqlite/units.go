@@ -40,7 +40,8 @@ func (t *tx) addUnit(tenant int64, u job.Unit, planner string) error {
 func (t *tx) fenced(f store.Fence) (int64, error) {
 	no := t.w.dict.tenants[string(f.Tenant)]
 	holds := false
-	err := each(t.conn, `SELECT 1 FROM unit WHERE tenant=? AND job=? AND id=? AND attempt=? AND state='running'`,
+	err := each(t.conn, `SELECT 1 FROM unit u JOIN job j ON j.tenant=u.tenant AND j.id=u.job
+		WHERE u.tenant=? AND u.job=? AND u.id=? AND u.attempt=? AND u.state='running' AND j.discard_at=0`,
 		func(*sqlite.Stmt) { holds = true }, no, f.Job, f.Unit, f.Attempt)
 	if err == nil && !holds {
 		err = store.ErrFenced
@@ -55,19 +56,26 @@ func (s *Store) Add(ctx context.Context, f store.Fence, us []job.Unit) error {
 		if err != nil {
 			return err
 		}
-		by := f.Unit + "\n"
-		planner := fmt.Sprint(by, f.Attempt)
-		if err := x.run(`DELETE FROM unit WHERE tenant=? AND job=? AND planner<>? AND substr(planner, 1, ?)=?`,
-			no, f.Job, planner, len(by), by); err != nil {
+		if err := x.dropPlans(no, f); err != nil {
 			return err
 		}
 		for _, u := range us {
-			if err := x.addUnit(no, u, planner); err != nil {
+			if err := x.addUnit(no, u, planner(f)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// planner names the attempt that adds units.
+func planner(f store.Fence) string { return fmt.Sprintf("%s\n%d", f.Unit, f.Attempt) }
+
+// dropPlans removes what earlier attempts at the unit added.
+func (t *tx) dropPlans(tenant int64, f store.Fence) error {
+	by := f.Unit + "\n"
+	return t.run(`DELETE FROM unit WHERE tenant=? AND job=? AND planner<>? AND substr(planner, 1, ?)=?`,
+		tenant, f.Job, planner(f), len(by), by)
 }
 
 const unitColumns = `t.name, u.job, u.id, u.kind, u.phase, u.state, u.attempt, u.errors, u.lost, u.run_at,
@@ -193,6 +201,9 @@ func (s *Store) End(ctx context.Context, f store.Fence, e job.UnitEnd) error {
 		if err := x.endUnit(no, f, e); err != nil {
 			return err
 		}
+		if err := x.dropPlans(no, f); err != nil {
+			return err
+		}
 		return x.endParts(no, f, e)
 	})
 	s.watch.wake(err)
@@ -239,17 +250,18 @@ func (s *Store) tally(conn *sqlite.Conn, tenant int64, jobID string) (job.Tally,
 		job.Queued: &out.Queued, job.Running: &out.Running, job.Succeeded: &out.Succeeded,
 		job.Failed: &out.Failed, job.Cancelled: &out.Cancelled,
 	}
-	err := each(conn, `SELECT state, count(*), sum(resources), sum(bytes), sum(done), sum(planned), max(ended) FROM unit
-		WHERE tenant=? AND job=? GROUP BY state`, func(st *sqlite.Stmt) {
+	err := each(conn, `SELECT CASE WHEN state='running' AND lease_until<=? THEN 'queued' ELSE state END,
+		count(*), sum(resources), sum(bytes), sum(done), sum(planned), max(ended) FROM unit
+		WHERE tenant=? AND job=? GROUP BY 1`, func(st *sqlite.Stmt) {
 		if n := into[job.State(st.ColumnText(0))]; n != nil {
-			*n = st.ColumnInt(1)
+			*n += st.ColumnInt(1)
 		}
 		out.Done = out.Done.Add(job.Counts{Resources: st.ColumnInt64(2), Bytes: st.ColumnInt64(3), Planned: st.ColumnInt64(4)})
 		out.Planned += st.ColumnInt64(5)
 		if end := msTime(st.ColumnInt64(6)); end.After(out.LastEnd) {
 			out.LastEnd = end
 		}
-	}, tenant, jobID)
+	}, s.cfg.Now().UnixMilli(), tenant, jobID)
 	if err != nil || out.Failed == 0 {
 		return out, err
 	}

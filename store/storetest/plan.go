@@ -14,6 +14,7 @@ func planCases() []testCase {
 		{"adding a unit again in the same attempt changes nothing", planAgain},
 		{"a later attempt's plan takes the place of an earlier one's", planReplaced},
 		{"a later attempt's plan takes the place after the unit was put back", planPutBack},
+		{"a plan that adds nothing leaves nothing of an earlier attempt's", planEmpty},
 		{"a plan that is replaced leaves the job's first units alone", planKeepsFirst},
 		{"a plan is added in pages", planPages},
 	}
@@ -24,6 +25,7 @@ func cancelCases() []testCase {
 		{"nothing is claimed of a job whose cancel was requested", cancelStopsClaims},
 		{"Renew of a job whose cancel was requested is ErrFenced", cancelRenew},
 		{"an attempt at a job whose cancel was requested can still end", cancelEnds},
+		{"a cancelled job whose worker is lost can stop, and its fence is void then", cancelFinal},
 		{"a job whose cancel was taken back by a retry goes on", cancelRetry},
 	}
 }
@@ -118,7 +120,34 @@ func planKeepsFirst(e *env) {
 	_, f = e.claim("export")
 	e.add(f, j, unit("b", 1))
 	e.same("queued", e.tally(j).Queued, 2)
-	e.same("queued of the other job", e.tally(other).Queued, 1)
+	// Its planner's lease has run out, so that it counts as queued too.
+	e.same("queued of the other job", e.tally(other).Queued, 2)
+}
+
+func planEmpty(e *env) {
+	e.clock.stop()
+	j := e.create("export", unit("plan", 0))
+	_, f := e.claim("export")
+	e.add(f, j, unit("a", 1))
+	e.clock.advance(lease + time.Millisecond)
+	_, f = e.claim("export")
+	e.succeed(f)
+	e.noClaim("export")
+	e.same("queued", e.tally(j).Queued, 0)
+}
+
+func cancelFinal(e *env) {
+	e.clock.stop()
+	j := e.create("export", unit("a", 0), unit("b", 0))
+	_, f := e.claim("export")
+	e.clock.advance(lease + time.Millisecond)
+	e.update(j, func(j job.Job) (job.Job, error) { return j.RequestCancel(e.clock.Now()) })
+	got := e.tally(j)
+	e.same("at work", got.Running, 0)
+	j = e.update(j, func(j job.Job) (job.Job, error) { return j.Settle(got, e.clock.Now()) })
+	e.same("the job", j.State, job.Cancelled)
+	e.fenced(f)
+	e.noClaim("export")
 }
 
 func planPages(e *env) {

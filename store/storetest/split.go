@@ -84,12 +84,13 @@ func kinds(after store.Tick, cohort store.CohortID) []store.Selection {
 }
 
 func splitWider(e *env) {
-	first, second, last := e.world()
+	_, second, last := e.world()
+	after := e.version("Patient/1", 2).From
 	members := []string{"1", "3"}
 	cohort := e.cohort(members...)
 	for _, at := range []store.Tick{second, last} {
 		wide := e.ranges(north, store.Selection{At: at}, smallRange)
-		for _, s := range kinds(first, cohort) {
+		for _, s := range kinds(after, cohort) {
 			s.At = at
 			var got []store.Version
 			for _, r := range wide {

@@ -62,8 +62,8 @@ func download() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	cmd := exec.Command("npm", "pack", source, "--silent", "--pack-destination", dir)
+	defer func() { _ = os.RemoveAll(dir) }() // a folder of the system's temporary ones
+	cmd := exec.Command("npm", "pack", source, "--silent", "--pack-destination", dir) //nolint:gosec // a constant and a folder just made
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("npm pack %s: %w", source, err)
