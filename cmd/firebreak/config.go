@@ -22,6 +22,7 @@ type options struct {
 	Serve   serveCommand   `cmd:"" help:"Serve the FHIR API, from SQLite in the data directory."`
 	Load    loadCommand    `cmd:"" help:"Load ndjson files and Bundles, into a data directory or a server."`
 	Export  exportCommand  `cmd:"" help:"Export from any Bulk Data server into a folder, and check what came."`
+	Verify  verifyCommand  `cmd:"" help:"Check an exported folder against its manifest, offline."`
 	Demo    demoCommand    `cmd:"" help:"Make patients, load, export and check them, and end."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
@@ -56,7 +57,7 @@ func parse(args []string, stdout, stderr io.Writer) (cmd command, err error) {
 		kong.Name("firebreak"),
 		kong.Description("A FHIR R4 server for asynchronous operations on whole patient records.\n\nBegin with 'firebreak demo', or: firebreak load FOLDER; firebreak serve."),
 		kong.DefaultEnvars("FIREBREAK"), kong.Writers(stdout, stderr),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.ValueFormatter(withDefault),
 		kong.Exit(func(int) { panic(errHelp) }), // kong prints help, then exits
 	}
 	if file := configFile(args); file != "" {
@@ -88,6 +89,15 @@ func parse(args []string, stdout, stderr io.Writer) (cmd command, err error) {
 		return nil, fmt.Errorf("%s is not a command", k.Command())
 	}
 	return cmd, nil
+}
+
+// withDefault says in the help of an option what it is if it is not given.
+func withDefault(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.HasDefault {
+		help += " Default: " + v.Default + "."
+	}
+	return help
 }
 
 // configFile finds --config before the rest is parsed, as its file has a say

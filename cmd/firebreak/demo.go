@@ -4,19 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
 	"time"
 
-	"firebreak/fhir"
 	"firebreak/fhir/sample"
 	"firebreak/operations/fetch"
 )
@@ -97,15 +91,11 @@ func (c *demoCommand) serveAndExport(ctx context.Context, s streams, data storag
 		return err
 	}
 	printReport(s, report)
-	files, err := verify(out)
-	if err == nil {
-		err = c.expect(out)
-	}
-	if err != nil {
+	step("firebreak verify %s", out)
+	if err := (&verifyCommand{Dir: out}).Run(ctx, s); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(s.out, "\nAll %d files have the count and the sha-256 that the manifest says.\n", files)
-	return client.Delete(ctx, report.StatusURL)
+	return errors.Join(c.expect(out), client.Delete(ctx, report.StatusURL))
 }
 
 // expect checks that the patients of the group came, and no others.
@@ -124,55 +114,4 @@ func (c *demoCommand) expect(out string) error {
 		return fmt.Errorf("the export has %d patients, and the group %d", n, want)
 	}
 	return nil
-}
-
-// verify checks each file of a downloaded export against its manifest.json,
-// apart from the code that downloaded it.
-func verify(dir string) (files int, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, fetch.ManifestName))
-	if err != nil {
-		return 0, err
-	}
-	var m fhir.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
-		return 0, err
-	}
-	for _, f := range append(append(m.Output, m.Deleted...), m.Error...) {
-		name := path.Base(f.URL)
-		lines, sum, err := digest(filepath.Join(dir, name))
-		switch {
-		case err != nil:
-			return files, err
-		case f.Count == nil || f.Extension == nil || f.Extension.Integrity == nil:
-			return files, fmt.Errorf("the manifest does not say count and sha-256 of %s", name)
-		case lines != *f.Count:
-			return files, fmt.Errorf("%s has %d lines; the manifest says %d", name, lines, *f.Count)
-		case sum != f.Extension.Integrity.SHA256:
-			return files, fmt.Errorf("%s is not what the manifest's sha-256 says", name)
-		}
-		files++
-	}
-	return files, nil
-}
-
-// digest counts the lines of a file and hashes its bytes.
-func digest(path string) (lines int64, sum string, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, "", err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	h := sha256.New()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := f.Read(buf)
-		lines += int64(bytes.Count(buf[:n], []byte{'\n'}))
-		_, _ = h.Write(buf[:n]) // a hash's Write has no error
-		if errors.Is(err, io.EOF) {
-			return lines, hex.EncodeToString(h.Sum(nil)), nil
-		}
-		if err != nil {
-			return 0, "", err
-		}
-	}
 }

@@ -64,6 +64,29 @@ func (c *exportCommand) show(m *meter, p fetch.Progress) {
 	m.show(p.Resources, fmt.Sprintf("%s resources, %s, %d of %d files", count(p.Resources), size(p.Bytes), p.Files, p.AllFiles))
 }
 
+// verifyCommand is "firebreak verify".
+type verifyCommand struct {
+	Dir string `arg:"" help:"Folder that 'firebreak export' wrote." type:"existingdir"`
+}
+
+// Run is command.
+func (c *verifyCommand) Run(_ context.Context, s streams) error {
+	report, wrong := fetch.Verify(c.Dir)
+	for _, err := range wrong {
+		_, _ = fmt.Fprintln(s.err, err)
+	}
+	if len(wrong) > 0 {
+		return errIncomplete
+	}
+	var sum fetch.FileReport
+	for _, f := range report.Files {
+		sum.Resources, sum.Bytes = sum.Resources+f.Resources, sum.Bytes+f.Bytes
+	}
+	_, err := fmt.Fprintf(s.out, "%d files with %s resources (%s) are what the manifest of %s says, by count, size and sha-256.\n",
+		len(report.Files), count(sum.Resources), size(sum.Bytes), report.TransactionTime)
+	return err
+}
+
 // printReport prints what came, type by type.
 func printReport(s streams, r fetch.Report) {
 	rows := [][]string{{"type", "files", "resources", "bytes"}}
