@@ -50,8 +50,9 @@ fuzz: ## run every fuzz target for FUZZTIME=20s
 	done
 
 .PHONY: bench
-bench: build ## measure, over the ndjson files of DATA=dir or over sample patients
-	bin/firebreak-bench $(if $(DATA),--data $(DATA))
+bench: build ## measure, over the ndjson files of the folder DATA=
+	@if [ -z "$(DATA)" ]; then echo "say which folder of .ndjson files: make bench DATA=FOLDER"; exit 2; fi
+	bin/firebreak-bench $(DATA)
 
 .PHONY: lint
 lint: $(GOLANGCI_BIN) ## run golangci-lint, installed into .tools/ if missing

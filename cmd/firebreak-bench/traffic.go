@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// traffic is clients that send requests, each one after the other.
+type traffic struct {
+	http    *http.Client
+	clients int
+	lasts   time.Duration
+	pace    int // requests a second of all together; 0: as fast as they are answered
+	request func(ctx context.Context, draw *rand.Rand) (*http.Request, error)
+}
+
+// answers is what came of it.
+type answers struct {
+	latencies []time.Duration
+	took      time.Duration
+}
+
+// newHTTPClient keeps a connection for each of so many clients.
+func newHTTPClient(clients int) *http.Client {
+	return &http.Client{
+		Timeout:   time.Minute,
+		Transport: &http.Transport{MaxIdleConnsPerHost: clients, MaxConnsPerHost: clients, DisableCompression: true},
+	}
+}
+
+// run sends until the time is over. An answer that is no success ends it.
+func (t traffic) run(ctx context.Context, seed uint64) (answers, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var mu sync.Mutex
+	var all answers
+	var work sync.WaitGroup
+	began := time.Now()
+	for i := range t.clients {
+		work.Go(func() {
+			draw := rand.New(rand.NewPCG(seed, uint64(i))) //nolint:gosec // not a secret: the same requests are wanted again
+			mine, err := t.client(ctx, i, draw, began)
+			if err != nil {
+				stop(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all.latencies = append(all.latencies, mine...)
+		})
+	}
+	work.Wait()
+	all.took = time.Since(began)
+	return all, context.Cause(ctx)
+}
+
+// client is one of the clients. Where there is a pace, they take turns.
+func (t traffic) client(ctx context.Context, turn int, draw *rand.Rand, began time.Time) ([]time.Duration, error) {
+	var latencies []time.Duration
+	for ; time.Since(began) < t.lasts; turn += t.clients {
+		if t.pace > 0 {
+			pause(ctx, time.Until(began.Add(time.Duration(turn)*time.Second/time.Duration(t.pace))))
+		}
+		if ctx.Err() != nil {
+			return latencies, ctx.Err()
+		}
+		sent := time.Now()
+		if err := t.send(ctx, draw); err != nil {
+			return latencies, err
+		}
+		latencies = append(latencies, time.Since(sent))
+	}
+	return latencies, nil
+}
+
+// pause returns after the duration, or when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (t traffic) send(ctx context.Context, draw *rand.Rand) error {
+	req, err := t.request(ctx, draw)
+	if err != nil {
+		return err
+	}
+	res, err := t.http.Do(req)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		return err
+	}
+	if res.StatusCode/100 != 2 {
+		return fmt.Errorf("%s %s: the server answers %s", req.Method, req.URL.Path, res.Status)
+	}
+	return nil
+}
+
+// add joins what came of another round.
+func (a *answers) add(b answers) {
+	a.latencies = append(a.latencies, b.latencies...)
+	a.took += b.took
+}
+
+func (a *answers) rate() float64 { return rate(len(a.latencies), a.took) }
+
+func (a *answers) at(p float64) float64 { return inMilliseconds(percentile(a.latencies, p)) }
