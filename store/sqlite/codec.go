@@ -16,7 +16,7 @@ import (
 const (
 	counterBits = 40
 	typeBits    = 8
-	segmentBits = 18
+	segmentBits = 16
 	maxTenant   = 1<<15 - 1
 	maxType     = 1<<typeBits - 1
 )

@@ -54,7 +54,7 @@ CREATE TABLE current (
 ) WITHOUT ROWID;
 
 CREATE TABLE link (
-	seg    INTEGER NOT NULL,             -- key>>18
+	seg    INTEGER NOT NULL,             -- key>>16
 	target NOT NULL,                     -- a literal reference
 	key    INTEGER NOT NULL,
 	params BLOB NOT NULL,                -- numbers of param, as varints

@@ -14,7 +14,7 @@
 //
 // What refers to what is in link, current versions only: one row for each
 // target that a version names, with the search parameters by which it does.
-// It is cut into segments of 2^18 keys, so that inserting stays within a
+// It is cut into segments of 2^16 keys, so that inserting stays within a
 // small part of the index however large the store is.
 package sqlite
 
