@@ -3,6 +3,7 @@
 package selection
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -55,25 +56,34 @@ func skipped(where, why string) fhir.Issue {
 // within tells whether a Period holds an instant; one without bounds does.
 // The end is inclusive to the precision in which it is written.
 func within(period gjson.Result, at time.Time) (bool, error) {
-	if s := period.Get("start").String(); s != "" {
-		start, err := fhir.ParseDateTime(s)
-		if err != nil {
+	if period.Exists() && !period.IsObject() {
+		return false, errPeriod
+	}
+	start, end := period.Get("start"), period.Get("end")
+	if start.Exists() {
+		if from, _, err := bounds(start); err != nil || at.Before(from) {
 			return false, err
-		}
-		if from, _ := start.Bounds(); at.Before(from) {
-			return false, nil
 		}
 	}
-	if s := period.Get("end").String(); s != "" {
-		end, err := fhir.ParseDateTime(s)
-		if err != nil {
+	if end.Exists() {
+		if _, until, err := bounds(end); err != nil || !at.Before(until) {
 			return false, err
-		}
-		if _, until := end.Bounds(); !at.Before(until) {
-			return false, nil
 		}
 	}
 	return true, nil
+}
+
+var errPeriod = errors.New("not a Period")
+
+func bounds(dateTime gjson.Result) (from, until time.Time, err error) {
+	if dateTime.Type != gjson.String {
+		return from, until, errPeriod
+	}
+	d, err := fhir.ParseDateTime(dateTime.String())
+	if err == nil {
+		from, until = d.Bounds()
+	}
+	return from, until, err
 }
 
 // Level is how much an operation on many resources is asked for.
@@ -90,7 +100,7 @@ const (
 type Asked struct {
 	Level Level      `json:"level"`
 	Group string     `json:"group,omitempty"` // its id, at that level
-	Types []string   `json:"types,omitempty"` // nil: all
+	Types []string   `json:"types"`           // nil: all; empty: none
 	After store.Tick `json:"after,omitempty"` // changed after; 0: all
 }
 

@@ -15,14 +15,11 @@ import (
 // ending bounds what is still written after the engine's context has ended.
 const ending = 10 * time.Second
 
-// attempt works on a unit, ends the attempt, and settles the job.
-func (e *Engine) attempt(ctx context.Context, u job.Unit, f store.Fence) {
-	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+// attempt works on a unit, ends the attempt, and settles the job. work is the
+// handler's context, which ends with cancel.
+func (e *Engine) attempt(ctx, work context.Context, cancel context.CancelCauseFunc, u job.Unit, f store.Fence) {
 	stop := context.AfterFunc(ctx, func() { cancel(errShutdown) })
 	defer stop()
-	e.mu.Lock()
-	e.work[f] = cancel
-	e.mu.Unlock()
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
@@ -47,20 +44,25 @@ func (e *Engine) finish(ctx context.Context, u job.Unit, f store.Fence, end job.
 		return
 	}
 	if end.State == job.Succeeded {
-		if err := e.cfg.Handlers[u.Kind].Ended(ctx, end); err != nil {
+		if err := guard(func() error { return e.cfg.Handlers[u.Kind].Ended(ctx, end) }); err != nil {
 			e.cfg.Log.Warn("remove what a unit replaced", "job", u.Job, "unit", u.ID, "error", err)
 		}
 	}
 	e.settle(ctx, f.Tenant, f.Job)
 }
 
-// run calls the handler. A handler that panics has erred.
-func (e *Engine) run(ctx context.Context, u job.Unit, f store.Fence) (end job.UnitEnd, err error) {
+// guard calls a handler. One that panics has erred.
+func guard(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("engine: a handler panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
+	return f()
+}
+
+// run has the handler work on the unit.
+func (e *Engine) run(ctx context.Context, u job.Unit, f store.Fence) (end job.UnitEnd, err error) {
 	j, err := e.cfg.Store.Peek(ctx, f.Tenant, f.Job)
 	if err != nil {
 		return end, err
@@ -76,7 +78,11 @@ func (e *Engine) run(ctx context.Context, u job.Unit, f store.Fence) (end job.Un
 			return end, err
 		}
 	}
-	return e.cfg.Handlers[u.Kind].Run(ctx, j, u, f)
+	err = guard(func() error { end, err = e.cfg.Handlers[u.Kind].Run(ctx, j, u, f); return err })
+	if err == nil && end.State != job.Succeeded && end.State != job.Failed && end.State != job.Queued {
+		err = fmt.Errorf("engine: a handler ended a unit as %q", end.State)
+	}
+	return end, err
 }
 
 // renew prolongs the lease until ctx ends, and ends it if it cannot.

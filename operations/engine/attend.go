@@ -12,16 +12,20 @@ import (
 const attendPage = 200
 
 // attend looks after all jobs that may need it: those whose cancel was
-// requested are stopped, those dismissed or expired are removed. With all set,
-// every job under way is settled too, as a crash may have come between the end
-// of its last unit and its own.
-func (e *Engine) attend(ctx context.Context, all bool) {
+// requested are stopped, those dismissed or expired are removed. If a job may
+// have been left unsettled, every one under way is settled too.
+func (e *Engine) attend(ctx context.Context) {
+	e.mu.Lock()
+	all := e.unsettled
+	e.unsettled = false
+	e.mu.Unlock()
 	for after := ""; ; {
 		js, err := e.cfg.Store.Attend(ctx, e.cfg.Now(), after, attendPage)
 		if err != nil {
 			if ctx.Err() == nil {
 				e.cfg.Log.Error("attend to jobs", "error", err)
 			}
+			e.again(all)
 			return
 		}
 		for _, j := range js {
@@ -34,36 +38,57 @@ func (e *Engine) attend(ctx context.Context, all bool) {
 	}
 }
 
+// again has the next attend settle every job.
+func (e *Engine) again(all bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.unsettled = e.unsettled || all
+}
+
 func (e *Engine) tend(ctx context.Context, j job.Job, all bool) {
 	t := store.Tenant(j.Tenant)
 	cancelled := !j.CancelRequested.IsZero()
 	if cancelled {
-		e.breakOff(t, j.ID, errCancelled)
+		e.breakOff(t, j.ID)
 	}
 	if !j.State.Final() && (cancelled || all) {
 		j = e.settle(ctx, t, j.ID)
 	}
-	if j.Discard(e.cfg.Now()) {
+	// A unit may be at work even now: one that was claimed while the job failed.
+	// When it has ended, it is this job's turn again.
+	if j.Discard(e.cfg.Now()) && !e.breakOff(t, j.ID) {
 		e.discard(ctx, j)
 	}
 }
 
-// settle moves a job on to where its units stand.
+// settle moves a job on to where its units stand. The job is read before they
+// are counted, and is left as it is if a cancel was requested since: a unit may
+// have been claimed after the count, and before the cancel. Whoever asked for
+// the cancel has woken the engine.
 func (e *Engine) settle(ctx context.Context, t store.Tenant, id string) job.Job {
-	tally, err := e.cfg.Store.Tally(ctx, t, id)
-	var j job.Job
+	j, err := e.cfg.Store.Peek(ctx, t, id)
+	var tally job.Tally
 	if err == nil {
-		j, err = e.cfg.Store.Peek(ctx, t, id)
+		tally, err = e.cfg.Store.Tally(ctx, t, id)
 	}
 	if err == nil {
 		next, settled := j.Settle(tally, e.cfg.Now())
 		if settled == nil && next.State == j.State {
 			return j
 		}
-		j, err = e.cfg.Store.Update(ctx, t, id, func(j job.Job) (job.Job, error) { return j.Settle(tally, e.cfg.Now()) })
+		asked := j.CancelRequested
+		j, err = e.cfg.Store.Update(ctx, t, id, func(j job.Job) (job.Job, error) {
+			if !j.CancelRequested.Equal(asked) {
+				return j, nil
+			}
+			return j.Settle(tally, e.cfg.Now())
+		})
 	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil {
-		e.cfg.Log.Error("settle a job", "job", id, "error", err)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		e.again(true)
+		if ctx.Err() == nil {
+			e.cfg.Log.Error("settle a job", "job", id, "error", err)
+		}
 	}
 	return j
 }
@@ -75,7 +100,7 @@ func (e *Engine) discard(ctx context.Context, j job.Job) {
 	if !ok {
 		return // an operation that this binary does not offer; its files stay known
 	}
-	err := h.Discard(ctx, j)
+	err := guard(func() error { return h.Discard(ctx, j) })
 	if err == nil {
 		err = e.cfg.Store.Remove(ctx, store.Tenant(j.Tenant), j.ID)
 	}

@@ -60,8 +60,10 @@ type Engine struct {
 	freed chan struct{} // a worker has ended
 
 	mu   sync.Mutex
-	work map[store.Fence]context.CancelCauseFunc
+	work map[store.Fence]context.CancelCauseFunc // what is at work
 	busy int
+	// unsettled: a job could not be settled, though its units may have ended.
+	unsettled bool
 }
 
 // Why an attempt is broken off.
@@ -95,8 +97,9 @@ func (e *Engine) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	hints := e.cfg.Store.Watch(ctx)
-	for first := true; ctx.Err() == nil; first = false {
-		e.attend(ctx, first)
+	e.unsettled = true // a crash may have come between the end of a job's last unit and its own
+	for ctx.Err() == nil {
+		e.attend(ctx)
 		for e.start(ctx, &workers) {
 		}
 		e.await(ctx, hints)
@@ -135,11 +138,13 @@ func (e *Engine) start(ctx context.Context, workers *sync.WaitGroup) bool {
 		}
 		return false
 	}
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	e.mu.Lock()
 	e.busy++
+	e.work[f] = cancel
 	e.mu.Unlock()
 	workers.Go(func() {
-		e.attempt(ctx, u, f)
+		e.attempt(ctx, work, cancel, u, f)
 		e.mu.Lock()
 		e.busy--
 		e.mu.Unlock()
@@ -151,13 +156,15 @@ func (e *Engine) start(ctx context.Context, workers *sync.WaitGroup) bool {
 	return true
 }
 
-// breakOff ends what this engine has at work of a job.
-func (e *Engine) breakOff(t store.Tenant, jobID string, why error) {
+// breakOff ends what this engine has at work of a job; false if that is nothing.
+func (e *Engine) breakOff(t store.Tenant, jobID string) (found bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for f, cancel := range e.work {
 		if f.Tenant == t && f.Job == jobID {
-			cancel(why)
+			cancel(errCancelled)
+			found = true
 		}
 	}
+	return found
 }

@@ -5,7 +5,6 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -125,14 +124,8 @@ func Load(ctx context.Context, cfg Config, sources []Source) (Progress, error) {
 	for range l.chunks {
 	}
 	work.Wait()
-	if err == nil && readErr != nil && !errors.Is(readErr, context.Canceled) {
-		err = readErr
-	}
 	if err == nil {
-		err = context.Cause(ctx)
-		if errors.Is(err, context.Canceled) {
-			err = nil
-		}
+		err = readErr
 	}
 	return l.progress, err
 }
@@ -152,7 +145,11 @@ type loading struct {
 func (l *loading) storeAll(ctx context.Context) error {
 	l.ids = map[fhir.ID]bool{}
 	for c := range l.chunks {
-		<-c.parsed
+		select {
+		case <-c.parsed:
+		case <-ctx.Done(): // it may never have got to the parsers
+			return ctx.Err()
+		}
 		for i := range c.items {
 			if err := l.store(ctx, &c.items[i]); err != nil {
 				return err

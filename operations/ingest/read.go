@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,11 @@ func Sources(paths []string) ([]Source, error) {
 	var out []Source
 	for _, path := range paths {
 		n := len(out)
-		err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		root := path
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			root += string(filepath.Separator) // a link to a folder is that folder
+		}
+		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
@@ -98,15 +103,16 @@ func (c *counter) Read(b []byte) (int, error) {
 }
 
 func (l *loading) readSource(ctx context.Context, s Source, before int64) error {
+	count := &counter{}
+	c := &chunk{parsed: make(chan struct{})}
+	r := reading{loading: l, ctx: ctx, source: s, chunk: c, before: before, done: func() int64 { return min(count.n, s.Size) }}
 	f, err := os.Open(s.Path)
 	if err != nil {
-		return err
+		return r.end(withoutPath(err))
 	}
 	defer func() { _ = f.Close() }() // it is only read
-	count := &counter{Reader: f}
+	count.Reader = f
 	var in io.Reader = bufio.NewReaderSize(count, 64<<10)
-	c := &chunk{parsed: make(chan struct{})}
-	r := reading{loading: l, ctx: ctx, source: s, chunk: c, at: func() int64 { return before + min(count.n, s.Size) }}
 	if s.Gzip {
 		if in, err = gzip.NewReader(in); err != nil {
 			return r.end(fmt.Errorf("it is not gzip: %w", err))
@@ -118,6 +124,14 @@ func (l *loading) readSource(ctx context.Context, s Source, before int64) error 
 	return r.end(r.document(in))
 }
 
+// withoutPath leaves of an error of a file what its place does not say already.
+func withoutPath(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
 // reading is one source on its way into chunks.
 type reading struct {
 	*loading
@@ -125,7 +139,8 @@ type reading struct {
 	source Source
 	chunk  *chunk
 	size   int
-	at     func() int64
+	before int64        // bytes of the sources before this one
+	done   func() int64 // bytes of this one
 }
 
 func (r *reading) lines(in io.Reader) error {
@@ -160,6 +175,7 @@ func (r *reading) document(in io.Reader) error {
 	if len(body) > r.cfg.MaxLine {
 		return fmt.Errorf("it is larger than %d bytes; write it as ndjson", r.cfg.MaxLine)
 	}
+	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")) // as at the start of ndjson
 	r.add(item{place: Place{File: r.source.Path}, line: body, bundle: true})
 	return nil
 }
@@ -171,7 +187,7 @@ func (r *reading) add(it item) {
 
 // send hands the chunk on and begins another.
 func (r *reading) send() error {
-	r.chunk.bytes = r.at()
+	r.chunk.bytes = r.before + r.done()
 	for _, to := range []chan *chunk{r.chunks, r.toParse} {
 		select {
 		case to <- r.chunk:
@@ -192,5 +208,6 @@ func (r *reading) end(err error) error {
 	if err != nil {
 		r.add(item{problems: []Problem{{Place: Place{File: r.source.Path}, Err: err}}})
 	}
+	r.done = func() int64 { return r.source.Size } // read to its end or not
 	return r.send()
 }

@@ -8,10 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // Dir is a local directory of files.
-type Dir struct{ root string }
+type Dir struct {
+	root   string
+	synced *sync.Map // folders whose entry in root is on disk, by path
+}
 
 var _ Files = Dir{}
 
@@ -20,7 +24,7 @@ func NewDir(root string) (Dir, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return Dir{}, fmt.Errorf("files: make the directory: %w", err)
 	}
-	return Dir{root}, nil
+	return Dir{root, &sync.Map{}}, syncDir(filepath.Dir(root))
 }
 
 // begun marks a file that was not committed.
@@ -60,16 +64,20 @@ func (d Dir) Create(_ context.Context, name string) (Writer, error) {
 	return &dirWriter{File: f, path: path}, nil
 }
 
-// folder makes a folder that survives a power cut.
+// folder makes a folder that survives a power cut. Whoever finds that another
+// has made it does not rely on the other's having synced it.
 func (d Dir) folder(path string) error {
-	err := os.Mkdir(path, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("files: make a folder: %w", err)
 	}
-	return syncDir(d.root)
+	if _, ok := d.synced.Load(path); ok {
+		return nil
+	}
+	if err := syncDir(d.root); err != nil {
+		return err
+	}
+	d.synced.Store(path, true)
+	return nil
 }
 
 func syncDir(path string) error {
@@ -142,14 +150,21 @@ func (f dirFile) Size() int64 { return f.size }
 // Remove is Files.
 func (d Dir) Remove(_ context.Context, names ...string) error {
 	var errs []error
+	folders := map[string]bool{}
 	for _, name := range names {
 		path, err := d.path(name)
 		if err == nil {
 			err = os.Remove(path)
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case err == nil:
+			folders[filepath.Dir(path)] = true
+		case !errors.Is(err, fs.ErrNotExist):
 			errs = append(errs, fmt.Errorf("files: remove: %w", err))
 		}
+	}
+	for folder := range folders {
+		errs = append(errs, syncDir(folder))
 	}
 	return errors.Join(errs...)
 }
@@ -159,7 +174,9 @@ func (d Dir) RemoveFolder(_ context.Context, folder string) error {
 	if !plain(folder) {
 		return fmt.Errorf("files: %q is no name of a folder", folder)
 	}
-	if err := os.RemoveAll(filepath.Join(d.root, folder)); err != nil {
+	path := filepath.Join(d.root, folder)
+	d.synced.Delete(path)
+	if err := os.RemoveAll(path); err != nil {
 		return fmt.Errorf("files: remove a folder: %w", err)
 	}
 	return syncDir(d.root)

@@ -17,7 +17,7 @@ type Files interface {
 	Create(ctx context.Context, name string) (Writer, error)
 	// Open opens a file for reading from any place; ErrNotFound.
 	Open(ctx context.Context, name string) (File, error)
-	// Remove removes files. What is not there is no error.
+	// Remove removes files, durably. What is not there is no error.
 	Remove(ctx context.Context, names ...string) error
 	// RemoveFolder removes a folder with all its files, begun ones too. What
 	// is not there is no error.
