@@ -28,6 +28,7 @@ func everything() []asked {
 }
 
 func TestWhatIsWrittenAfterKickOffDoesNotShow(t *testing.T) {
+	t.Parallel()
 	for name, sizes := range map[string]export.Config{"one unit": {}, "many": tiny} {
 		t.Run(name, func(t *testing.T) {
 			for _, a := range everything() {
@@ -61,6 +62,7 @@ func (w *world) disturb() {
 }
 
 func TestChangesBetweenThePlanAndTheScansDoNotShow(t *testing.T) {
+	t.Parallel()
 	for _, a := range everything() {
 		w := newWorld(t, tiny)
 		w.fill()
@@ -99,6 +101,7 @@ func TestAMemberMadeAfterKickOffIsMissing(t *testing.T) {
 }
 
 func TestSinceGivesWhatChangedAfterIt(t *testing.T) {
+	t.Parallel()
 	for name, sizes := range map[string]export.Config{"one unit": {}, "many": tiny} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, sizes)
@@ -146,6 +149,7 @@ func TestSinceOfTheVeryTickLeavesItsVersionOut(t *testing.T) {
 }
 
 func TestAChainOfExportsLosesAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	for _, level := range []asked{{level: selection.System}, {level: selection.OneGroup, group: "g"}} {
 		w := newWorld(t, export.Config{UnitSize: 2000, SmallJob: 1, MaxFile: 3000, JoinSize: 1000})
 		w.put(patient("a"), patient("b"), group("g", "a", "b"))

@@ -85,15 +85,17 @@ func (x *Export) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) 
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	a := attempt{Export: x, job: j, unit: u, fence: f, request: req}
-	a.selections = req.Selections(store.TickOf(j.TransactionTime), store.CohortID(j.ID))
-	switch u.Phase {
-	case planning:
-		return a.plan(ctx)
-	case scanning:
-		return a.write(ctx)
+	a := attempt{Export: x, job: j, unit: u, fence: f, request: req, made: new([]string)}
+	if !req.Nothing {
+		a.selections = req.Selections(store.TickOf(j.TransactionTime), store.CohortID(j.ID))
 	}
-	return a.join(ctx)
+	end, err := a.run(ctx)
+	if err != nil {
+		// They are no one's, and the disk may be full. What stays after an
+		// error here goes with the job.
+		_ = x.cfg.Files.Remove(context.WithoutCancel(ctx), *a.made...)
+	}
+	return end, err
 }
 
 // Discard is what the engine calls to remove a job's files.
@@ -109,6 +111,17 @@ type attempt struct {
 	fence      store.Fence
 	request    Request
 	selections []store.Selection
+	made       *[]string // the names of the files that it began
+}
+
+func (a attempt) run(ctx context.Context) (job.UnitEnd, error) {
+	switch a.unit.Phase {
+	case planning:
+		return a.plan(ctx)
+	case scanning:
+		return a.write(ctx)
+	}
+	return a.join(ctx)
 }
 
 // plan reads the group, and adds the units that do the work.

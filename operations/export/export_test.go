@@ -37,6 +37,7 @@ func (w *world) fill() {
 }
 
 func TestEachLevelHoldsWhatBelongsToItOnce(t *testing.T) {
+	t.Parallel()
 	for name, sizes := range map[string]export.Config{
 		"one unit": {}, "many units": tiny, "many files of one unit": {MaxFile: 300},
 		"many units, one file of a type": {UnitSize: 1, SmallJob: 1},
@@ -182,6 +183,7 @@ func TestALineIsTheResourceAsItIsRead(t *testing.T) {
 }
 
 func TestResourcesOf5MBAreExportedWhole(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, export.Config{MaxFile: 1 << 20, UnitSize: 6 << 20, SmallJob: 1 << 20, JoinSize: 1 << 20})
 	for i := range 3 {
 		w.put(observation(fmt.Sprint("large", i), "a", strings.Repeat(fmt.Sprint(i), 5<<20)), observation(fmt.Sprint("small", i), "a", "v"))

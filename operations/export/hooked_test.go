@@ -27,17 +27,31 @@ func (h *hooked) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) 
 	return h.Export.Run(ctx, j, u, f)
 }
 
-// until works like an export until a number of units have begun; those after
-// wait for the engine to stop.
-type until struct {
+// joinHook does something before the unit that joins.
+type joinHook struct {
 	*export.Export
-	left    atomic.Int64
-	reached chan struct{}
-	once    sync.Once
+	before func()
+	once   sync.Once
 }
 
-func newUntil(x *export.Export, units int64) *until {
-	u := &until{Export: x, reached: make(chan struct{})}
+func (h *joinHook) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (job.UnitEnd, error) {
+	if u.Phase == 2 {
+		h.once.Do(h.before)
+	}
+	return h.Export.Run(ctx, j, u, f)
+}
+
+// until works like an export until a number of units have begun. What the next
+// one did is lost, as it waits with its end for the engine to stop.
+type until struct {
+	*export.Export
+	store store.Store
+	left  atomic.Int64
+	stuck atomic.Bool
+}
+
+func newUntil(x *export.Export, st store.Store, units int64) *until {
+	u := &until{Export: x, store: st}
 	u.left.Store(units)
 	return u
 }
@@ -46,11 +60,12 @@ func (h *until) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (
 	if h.left.Add(-1) >= 0 {
 		return h.Export.Run(ctx, j, u, f)
 	}
-	// What the attempt did is lost with it.
 	_, err := h.Export.Run(ctx, j, u, f)
-	h.once.Do(func() { close(h.reached) })
+	h.stuck.Store(true)
+	// An update that changes nothing has whoever watches look again.
+	_, again := h.store.Update(ctx, f.Tenant, j.ID, func(j job.Job) (job.Job, error) { return j, nil })
 	<-ctx.Done()
-	return job.UnitEnd{}, errors.Join(err, ctx.Err())
+	return job.UnitEnd{}, errors.Join(err, again, ctx.Err())
 }
 
 // faulty are files that fail where fail says so of a call: "create", "write",

@@ -35,6 +35,9 @@ type Request struct {
 	selection.Asked
 	URL     string       `json:"url"` // of the kick-off, as the client sent it
 	Ignored []fhir.Issue `json:"ignored,omitempty"`
+	// Nothing: types were asked for, and none of them is left. Asked alone
+	// cannot say so, as no types are all types there.
+	Nothing bool `json:"nothing,omitempty"`
 }
 
 // Call is a kick-off in plain values.
@@ -186,6 +189,7 @@ func (r *Request) readTypes(values []string, lenient bool) error {
 			r.Types = append(r.Types, typ)
 		}
 	}
+	r.Nothing = len(r.Types) == 0
 	return nil
 }
 

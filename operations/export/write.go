@@ -39,6 +39,7 @@ func (a attempt) part(ctx context.Context, c job.Category, typ string, i int) (*
 	if err != nil {
 		return nil, err
 	}
+	*a.made = append(*a.made, p.Name)
 	w := &partWriter{part: p, file: f, sum: sha256.New(), patients: map[string]struct{}{}}
 	w.buffered = bufio.NewWriterSize(io.MultiWriter(f, w.sum), buffer)
 	return w, nil

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"firebreak/fhir"
+	"firebreak/fhir/fhirhttp"
 	"firebreak/operations/job"
 	"firebreak/store/files"
 
@@ -44,8 +46,47 @@ func (h handler) download(c echo.Context) error {
 		return zipped(c, part, f)
 	}
 	header.Set("ETag", `"`+part.SHA256+`"`)
-	http.ServeContent(c.Response(), c.Request(), "", j.Ended, f)
-	return nil
+	w := &refusing{ResponseWriter: c.Response()}
+	http.ServeContent(w, c.Request(), "", j.Ended, f)
+	return w.answer(c)
+}
+
+// refusing keeps back what http.ServeContent would refuse in words that are
+// not FHIR's.
+type refusing struct {
+	http.ResponseWriter
+	status int // of the refusal; 0: none
+}
+
+// WriteHeader is http.ResponseWriter.
+func (w *refusing) WriteHeader(status int) {
+	if status < http.StatusBadRequest {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.status = status
+}
+
+// Write is http.ResponseWriter.
+func (w *refusing) Write(b []byte) (int, error) {
+	if w.status > 0 {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// answer refuses, if that was kept back.
+func (w *refusing) answer(c echo.Context) error {
+	if w.status == 0 {
+		return nil
+	}
+	c.Response().Header().Del("Content-Disposition")
+	if w.status == http.StatusPreconditionFailed {
+		return fhir.Errorf(fhir.Precondition, "the file is not the one that the request expects")
+	}
+	return fhirhttp.Outcome(c, w.status, fhir.Issue{
+		Severity: fhir.Erroneous, Code: fhir.CodeInvalid, Diagnostics: "the Range header names no part of the file; ask for it without the header",
+	})
 }
 
 // wantsGzip tells whether a client named gzip in Accept-Encoding and did not
@@ -65,9 +106,8 @@ func wantsGzip(accept []string) bool {
 // ranges: the same bytes need not come out of it twice.
 func zipped(c echo.Context, part job.Part, f files.File) error {
 	header := c.Response().Header()
-	tag := `"` + part.SHA256 + `-gzip"`
-	header.Set("ETag", tag)
-	if strings.Contains(c.Request().Header.Get("If-None-Match"), tag) {
+	header.Set("ETag", `"`+part.SHA256+`-gzip"`)
+	if fhirhttp.NotModified(c.Request(), header) {
 		return c.NoContent(http.StatusNotModified)
 	}
 	header.Set(echo.HeaderContentEncoding, "gzip")
