@@ -1,5 +1,8 @@
 // Package auth answers who is asking, and what they may do. It knows no store
 // and no route: whoever acts for a principal asks May first, every time.
+//
+// Who asks is said by a bearer token of an OpenID provider, which a Verifier
+// reads. What they may do is said by the SMART scopes in it (see Scopes).
 package auth
 
 import (
@@ -12,13 +15,15 @@ import (
 const DefaultTenant = "default"
 
 // Principal is who asks: a client, and the user it acts for. The zero
-// Principal is nobody, and may do nothing.
+// Principal is nobody, and may do nothing. Two that are equal by == may do the
+// same.
 type Principal struct {
 	Tenant string
 	Client string
 	User   string // "" for a client alone
 
-	local bool
+	scopes Scopes
+	local  bool
 }
 
 // Local is the principal while authentication is off: whoever reaches the
@@ -27,27 +32,56 @@ func Local() Principal {
 	return Principal{Tenant: DefaultTenant, Client: "local", local: true}
 }
 
+// With gives p with these scopes in place of those it had. Whoever calls it
+// knows that they were granted.
+func (p Principal) With(s Scopes) Principal {
+	p.scopes = s
+	return p
+}
+
 // Action is what may be allowed on a type of resource.
 type Action uint8
 
-// The actions, those of SMART scopes (c, r, u, d).
+// The actions, those of SMART scopes (c, r, u, d, s).
 const (
 	Create Action = iota + 1
 	Read
 	Update
 	Delete
+	Search
 )
 
-// May answers nil if p may do a to resources of the type, else an *fhir.Error:
-// Unauthorized for nobody, Forbidden for anyone else.
-func May(p Principal, _ Action, _ string) error {
+// letters are the letters of the actions in scopes, from Create on.
+const letters = "cruds"
+
+// AnyType stands for all types of resources together: what goes beyond one
+// type, such as a search of the whole system, needs a scope for all of them.
+const AnyType = "*"
+
+// May answers nil if p may do a to resources of the type, else an error within
+// which is an *fhir.Error: Unauthorized for nobody, and for anyone else
+// Forbidden, naming a scope that would do. The error has a Challenge.
+//
+// The type must be one that exists, or AnyType.
+func May(p Principal, a Action, typ string) error {
 	switch {
 	case p.local:
 		return nil
 	case p.Client == "":
-		return fhir.Errorf(fhir.Unauthorized, "authentication is required")
+		return errNobody()
+	case a < Create || a > Search:
+		return refuse(fhir.Forbidden, "insufficient_scope", "no scope allows this")
+	case p.scopes.allow(a, typ, p.User != ""):
+		return nil
 	}
-	return fhir.Errorf(fhir.Forbidden, "this client may not do this")
+	level := "system/"
+	if p.User != "" && p.scopes.user != "" {
+		level = "user/"
+	}
+	if !isTypeName(typ) {
+		typ = AnyType
+	}
+	return errMissing(level+typ+"."+letters[a-1:a], p.scopes)
 }
 
 type contextKey struct{}
@@ -61,4 +95,10 @@ func WithPrincipal(ctx context.Context, p Principal) context.Context {
 func PrincipalOf(ctx context.Context) Principal {
 	p, _ := ctx.Value(contextKey{}).(Principal)
 	return p
+}
+
+// errNobody refuses who brought no token: there is no error to name then
+// (RFC 6750, section 3.1).
+func errNobody() error {
+	return refuse(fhir.Unauthorized, "", "authentication is required: send a token as Authorization: Bearer …")
 }

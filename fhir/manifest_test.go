@@ -40,7 +40,8 @@ func TestManifestReadsBackAsWritten(t *testing.T) {
 
 func TestEmptyManifestStillHasOutputAndError(t *testing.T) {
 	data, err := json.Marshal(fhir.Manifest{
-		TransactionTime: "2026-01-02T03:04:05Z", Request: "https://ehr.example/fhir/$export"})
+		TransactionTime: "2026-01-02T03:04:05Z", Request: "https://ehr.example/fhir/$export",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,8 @@ func TestManifestURLsNeedNotBeEscaped(t *testing.T) {
 
 func TestManifestFileStatesItsIntegrity(t *testing.T) {
 	data, err := json.Marshal(fhir.ManifestFile{Type: "Patient", URL: "https://a/1", Extension: &fhir.ManifestFileExtension{
-		Integrity: &fhir.FileIntegrity{Size: 7, SHA256: "00"}}})
+		Integrity: &fhir.FileIntegrity{Size: 7, SHA256: "00"},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -120,10 +121,35 @@ func yamlOptions(r io.Reader) (kong.Resolver, error) {
 	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("the configuration file is not YAML: %w", err)
 	}
-	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if v, ok := values[flag.Name]; ok {
-			return v, nil
+	return yamlResolver(values), nil
+}
+
+// yamlResolver is the file: the values of options by their names.
+type yamlResolver map[string]any
+
+// Validate refuses a name that no command has as an option.
+func (y yamlResolver) Validate(app *kong.Application) error {
+	known := map[string]bool{}
+	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok {
+			known[flag.Name] = true
 		}
-		return nil, nil //nolint:nilnil // kong's word for "not here"
-	}), nil
+		return next(nil)
+	})
+	for name := range y {
+		if !known[name] {
+			err = errors.Join(err, fmt.Errorf("the configuration file has %q, which is no option", name))
+		}
+	}
+	return err
+}
+
+// Resolve gives an option its value.
+func (y yamlResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	v, ok := y[flag.Name]
+	// kong would let what is resolved here win over the environment.
+	if ok && !slices.ContainsFunc(flag.Envs, func(name string) bool { return os.Getenv(name) != "" }) {
+		return v, nil
+	}
+	return nil, nil //nolint:nilnil // kong's word for "not here"
 }

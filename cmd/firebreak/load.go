@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"firebreak/auth"
 	"firebreak/fhir"
@@ -17,7 +18,17 @@ type loadCommand struct {
 	storage
 	Server      string   `help:"FHIR base URL of a server to load into, through its REST API, instead of --data." placeholder:"URL"`
 	MaxResource int      `help:"Most bytes of one resource, and of one file of a Bundle." default:"268435456" placeholder:"BYTES"`
-	Paths       []string `arg:"" name:"path" help:"Files and folders of .ndjson and .json (Bundles), also with .gz." type:"existingpath"`
+	Paths       []string `arg:"" name:"path" help:"Files and folders of .ndjson and .json (Bundles), also with .gz."`
+}
+
+// Validate refuses paths that are not there before anything is loaded.
+func (c *loadCommand) Validate() error {
+	for _, path := range c.Paths {
+		if _, err := os.Stat(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // errIncomplete is how load and export end when something was left out.

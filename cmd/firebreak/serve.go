@@ -15,6 +15,19 @@ type serveCommand struct {
 	serving
 }
 
+// Validate refuses numbers with which nothing would work.
+func (c *serveCommand) Validate() error {
+	for name, ok := range map[string]bool{
+		"--workers": c.Workers > 0, "--max-resource": c.MaxResource > 0, "--grace": c.Grace >= 0,
+		"--export-lifetime": c.ExportLifetime > 0, "--export-file-size": c.ExportFileSize > 0,
+	} {
+		if !ok {
+			return fmt.Errorf("%s is too small", name)
+		}
+	}
+	return nil
+}
+
 // Run is command.
 func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	srv, err := NewServer(ctx, c.serving, newLog(s.err, c.LogLevel, c.LogFormat))

@@ -40,6 +40,10 @@ const retryAfter = "5"
 // to be cut, so that the client does not take a broken answer for a whole one.
 var errAborted = errors.New("the answer was broken off")
 
+// challenger is an error that says how to authenticate: the value of
+// WWW-Authenticate (RFC 6750, section 3).
+type challenger interface{ Challenge() string }
+
 // renderError is the one place where an error becomes an answer. An error that
 // comes when the answer has begun is only logged here; accessLog cuts the
 // connection then.
@@ -57,6 +61,9 @@ func renderError(log *slog.Logger) echo.HTTPErrorHandler {
 			return
 		}
 		setErrorHeaders(c.Response().Header(), e.Kind)
+		if ch := challenger(nil); errors.As(err, &ch) {
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, ch.Challenge())
+		}
 		_ = write(c, status, FHIRJSON, fhir.Outcome(e.Issue())) // a client that is gone is no fault
 	}
 }
@@ -66,7 +73,7 @@ func setErrorHeaders(h http.Header, k fhir.Kind) {
 	case (k == fhir.Throttled || k == fhir.Transient) && h.Get("Retry-After") == "":
 		h.Set("Retry-After", retryAfter)
 	case k == fhir.Unauthorized && h.Get(echo.HeaderWWWAuthenticate) == "":
-		h.Set(echo.HeaderWWWAuthenticate, "Bearer")
+		h.Set(echo.HeaderWWWAuthenticate, `Bearer realm="firebreak"`)
 	}
 }
 

@@ -56,7 +56,7 @@ func accessLog(log *slog.Logger, now func() time.Time) echo.MiddlewareFunc {
 				c.Error(err)
 			}
 			log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request",
-				slog.String("request", RequestID(c)), slog.String("method", c.Request().Method),
+				slog.String("request", RequestID(c)), slog.String("method", method(c.Request())),
 				slog.String("route", c.Path()), slog.Int("status", c.Response().Status),
 				slog.Int64("bytes", c.Response().Size), slog.Duration("duration", now().Sub(start)))
 			if err != nil && begun || errors.Is(err, errAborted) {
@@ -65,4 +65,14 @@ func accessLog(log *slog.Logger, now func() time.Time) echo.MiddlewareFunc {
 			return nil
 		}
 	}
+}
+
+// method is the request's method; one that is none may hold anything, and is
+// not repeated.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return "other"
 }

@@ -21,8 +21,10 @@ import (
 // everything are exports that between them meet every way of selecting.
 func everything() []asked {
 	return []asked{
-		{level: selection.System}, {level: selection.Patients},
-		{level: selection.OneGroup, group: "ab"}, {level: selection.OneGroup, group: "ac"},
+		{level: selection.System},
+		{level: selection.Patients},
+		{level: selection.OneGroup, group: "ab"},
+		{level: selection.OneGroup, group: "ac"},
 		{level: selection.OneGroup, group: "ab", types: []string{"Group"}},
 	}
 }
@@ -150,48 +152,54 @@ func TestSinceOfTheVeryTickLeavesItsVersionOut(t *testing.T) {
 
 func TestAChainOfExportsLosesAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
-	for _, level := range []asked{{level: selection.System}, {level: selection.OneGroup, group: "g"}} {
+	for _, a := range []asked{{level: selection.System}, {level: selection.OneGroup, group: "g"}} {
 		w := newWorld(t, export.Config{UnitSize: 2000, SmallJob: 1, MaxFile: 3000, JoinSize: 1000})
 		w.put(patient("a"), patient("b"), group("g", "a", "b"))
 		ctx, cancel := context.WithCancel(context.Background())
 		var writing sync.WaitGroup
 		writing.Go(func() { w.write(ctx) })
-		seen := map[string]bool{}
-		var since time.Time
-		for i := range 6 {
-			if i == 5 { // the last one with nobody writing
-				cancel()
-				writing.Wait()
-			}
-			a := level
-			if i > 0 {
-				a.since = instant(since)
-			}
-			r := w.run(a)
-			after := store.Tick(0)
-			if i > 0 {
-				after = store.TickOf(since)
-			}
-			w.holds(r, after, level)
-			for _, lines := range r.lines {
-				for _, line := range lines {
-					if seen[line] {
-						t.Errorf("repeated: %s", line)
-					}
-					seen[line] = true
-				}
-			}
-			since = r.job.TransactionTime
+		c := chain{world: w, asked: a, seen: map[string]bool{}}
+		for range 5 {
+			c.next()
 		}
 		cancel()
-		for typ, lines := range w.model.lines(store.TickOf(since), 0, level) {
+		writing.Wait()
+		c.next()
+		for typ, lines := range w.model.lines(c.since, 0, a) {
 			for _, line := range lines {
-				if !seen[line] {
+				if !c.seen[line] {
 					t.Errorf("never exported: a %s: %s", typ, line)
 				}
 			}
 		}
 	}
+}
+
+// chain is exports of which each begins where the one before ended.
+type chain struct {
+	*world
+	asked asked
+	since store.Tick
+	seen  map[string]bool
+}
+
+func (c *chain) next() {
+	c.Helper()
+	a := c.asked
+	if c.since > 0 {
+		a.since = instant(c.since.Time())
+	}
+	r := c.run(a)
+	c.holds(r, c.since, a)
+	for _, lines := range r.lines {
+		for _, line := range lines {
+			if c.seen[line] {
+				c.Errorf("repeated: %s", line)
+			}
+			c.seen[line] = true
+		}
+	}
+	c.since = store.TickOf(r.job.TransactionTime)
 }
 
 // write goes on writing, each resource anew in turn, until ctx ends.

@@ -40,9 +40,8 @@ func TestEachLevelHoldsWhatBelongsToItOnce(t *testing.T) {
 	t.Parallel()
 	for name, sizes := range map[string]export.Config{
 		"one unit": {}, "many units": tiny, "many files of one unit": {MaxFile: 300},
-		"many units, one file of a type": {UnitSize: 1, SmallJob: 1},
-		"a file each":                    {UnitSize: 1, SmallJob: 1, MaxFile: 1, JoinSize: 1},
-		"nothing joined":                 {UnitSize: 400, SmallJob: 1, MaxFile: 500, JoinSize: 1},
+		"a file each":    {UnitSize: 1, SmallJob: 1, MaxFile: 1, JoinSize: 1},
+		"nothing joined": {UnitSize: 400, SmallJob: 1, MaxFile: 500, JoinSize: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, sizes)

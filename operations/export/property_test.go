@@ -28,7 +28,7 @@ func TestAnyExportOfAnyStoreAgreesWithTheModel(t *testing.T) {
 		defer w.close()
 		w.change(t, "before", 25)
 		chain := []store.Tick{0}
-		for i := range rapid.IntRange(1, 3).Draw(t, "exports") {
+		for i := range rapid.IntRange(1, 2).Draw(t, "exports") {
 			a := draw(t, w)
 			since := rapid.SampledFrom(chain).Draw(t, "since")
 			if since > 0 {

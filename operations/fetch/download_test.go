@@ -95,9 +95,11 @@ func TestEncodingThatWasNotAskedForIsRefused(t *testing.T) {
 
 func TestNamesNeverLeadOutOfTheDirectory(t *testing.T) {
 	s, parent := newServer(t), t.TempDir()
-	for _, path := range []string{"/files/good-1.ndjson", "/files/..%2f..%2fevil", "/files/..", "/files/", "/files/.hidden",
+	for _, path := range []string{
+		"/files/good-1.ndjson", "/files/..%2f..%2fevil", "/files/..", "/files/", "/files/.hidden",
 		"/files/manifest.json", "/files/Export-State.json", "/files/x.part", "/files/x.part.json", "/files/a%00b", "/files/a%5Cb",
-		"/files/same", "/other/same", "/other/SAME", "/files/1.Patient.ndjson", "/files/" + strings.Repeat("n", 250), "?file=1"} {
+		"/files/same", "/other/same", "/other/SAME", "/files/1.Patient.ndjson", "/files/" + strings.Repeat("n", 250), "?file=1",
+	} {
 		entry := s.entry("Patient", path, "{}\n")
 		s.manifest.Output = append(s.manifest.Output, entry)
 	}
@@ -119,8 +121,10 @@ func TestNamesNeverLeadOutOfTheDirectory(t *testing.T) {
 	if len(got) != 20 || len(report.Files) != 19 {
 		t.Errorf("%d names: %v", len(got), got)
 	}
-	for i, want := range map[int]string{0: "good-1.ndjson", 1: "evil", 2: "2.Patient.ndjson", 14: "1.Patient.ndjson",
-		17: "1.Unknown.ndjson", 18: "2.Unknown.ndjson"} {
+	for i, want := range map[int]string{
+		0: "good-1.ndjson", 1: "evil", 2: "2.Patient.ndjson", 14: "1.Patient.ndjson",
+		17: "1.Unknown.ndjson", 18: "2.Unknown.ndjson",
+	} {
 		if report.Files[i].Name != want {
 			t.Errorf("file %d is %s, want %s", i, report.Files[i].Name, want)
 		}
@@ -149,8 +153,10 @@ func TestTokenStaysWithTheServer(t *testing.T) {
 		s.mustRun(t.TempDir(), func(c *fetch.Config) {
 			c.Token = func(context.Context) (string, error) { return "secret", nil }
 		})
-		for path, want := range map[string]string{"$export": "Bearer secret", "jobs/1": "Bearer secret",
-			"here": bearer(required), "redirected": bearer(required)} {
+		for path, want := range map[string]string{
+			"$export": "Bearer secret", "jobs/1": "Bearer secret",
+			"here": bearer(required), "redirected": bearer(required),
+		} {
 			if got := s.requests(path)[0].Header.Get("Authorization"); got != want {
 				t.Errorf("%s was sent %q, want %q (required %v)", path, got, want, required)
 			}

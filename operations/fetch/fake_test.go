@@ -110,7 +110,8 @@ func (s *server) entry(kind, path, body string) fhir.ManifestFile {
 		count++
 	}
 	return fhir.ManifestFile{Type: kind, URL: s.URL + path, Count: &count, Extension: &fhir.ManifestFileExtension{
-		Integrity: &fhir.FileIntegrity{Size: int64(len(body)), SHA256: hex.EncodeToString(sum[:])}}}
+		Integrity: &fhir.FileIntegrity{Size: int64(len(body)), SHA256: hex.EncodeToString(sum[:])},
+	}}
 }
 
 // requests returns those whose path ends so.
@@ -203,7 +204,8 @@ func status(code int, body string, header ...string) http.HandlerFunc {
 
 func outcome(code int, issue, text string, header ...string) http.HandlerFunc {
 	body, err := json.Marshal(map[string]any{"resourceType": "OperationOutcome", "issue": []any{
-		map[string]string{"severity": "error", "code": issue, "diagnostics": text}}})
+		map[string]string{"severity": "error", "code": issue, "diagnostics": text},
+	}})
 	if err != nil {
 		panic(err)
 	}
@@ -219,10 +221,10 @@ func content(body, etag string) http.HandlerFunc {
 	}
 }
 
-// cut promises the whole body and breaks the connection after n bytes.
-func cut(body, etag string, n int) http.HandlerFunc {
+// cut promises the whole body and breaks the connection after 1000 bytes.
+func cut(body, etag string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		begin(w, body, etag, n)
+		begin(w, body, etag, 1000)
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -54,8 +54,10 @@ func TestExportIsFetchedWithItsManifest(t *testing.T) {
 	if diff := cmp.Diff(wantNames, names(t, dir)); diff != "" {
 		t.Error(diff)
 	}
-	wantLast := fetch.Progress{Step: "download", Files: 4, AllFiles: 4, Resources: 7, AllResources: 7,
-		Bytes: report.Types[0].Bytes + 5}
+	wantLast := fetch.Progress{
+		Step: "download", Files: 4, AllFiles: 4, Resources: 7, AllResources: 7,
+		Bytes: report.Types[0].Bytes + 5,
+	}
 	if diff := cmp.Diff(wantLast, last); diff != "" {
 		t.Error(diff)
 	}
@@ -72,10 +74,14 @@ func TestKickoffAsksAsTheStandardSays(t *testing.T) {
 		{fetch.Request{Level: fetch.LevelSystem}, "/fhir/$export"},
 		{allPatients, "/fhir/Patient/$export"},
 		{fetch.Request{Level: fetch.LevelGroup, Group: "a/../b c"}, "/fhir/Group/a%2F..%2Fb%20c/$export"},
-		{fetch.Request{Level: fetch.LevelSystem, Types: []string{"Patient", "Observation"}, Since: "2026-01-01T00:00:00+01:00",
-			OutputFormat: "application/fhir+ndjson", Query: url.Values{"_typeFilter": {"Patient?active=true"}}},
+		{
+			fetch.Request{
+				Level: fetch.LevelSystem, Types: []string{"Patient", "Observation"}, Since: "2026-01-01T00:00:00+01:00",
+				OutputFormat: "application/fhir+ndjson", Query: url.Values{"_typeFilter": {"Patient?active=true"}},
+			},
 			"/fhir/$export?_outputFormat=application%2Ffhir%2Bndjson&_since=2026-01-01T00%3A00%3A00%2B01%3A00" +
-				"&_type=Patient%2CObservation&_typeFilter=Patient%3Factive%3Dtrue"},
+				"&_type=Patient%2CObservation&_typeFilter=Patient%3Factive%3Dtrue",
+		},
 	} {
 		s := newServer(t)
 		client, _ := s.client()
@@ -99,8 +105,13 @@ func TestKickoffAsksAsTheStandardSays(t *testing.T) {
 func TestRequestThatSaysTooLittleIsNotSent(t *testing.T) {
 	s := newServer(t)
 	client, _ := s.client()
-	for _, r := range []fetch.Request{{}, {Level: fetch.LevelGroup}, {Level: fetch.LevelGroup, Group: ".."},
-		{Level: fetch.LevelSystem, Group: "g"}, {Level: "all"}} {
+	for _, r := range []fetch.Request{
+		{},
+		{Level: fetch.LevelGroup},
+		{Level: fetch.LevelGroup, Group: ".."},
+		{Level: fetch.LevelSystem, Group: "g"},
+		{Level: "all"},
+	} {
 		if _, err := client.Kickoff(t.Context(), r); err == nil {
 			t.Errorf("%+v was sent", r)
 		}
@@ -187,8 +198,10 @@ func TestPollingKeepsToRetryAfter(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ms = time.Millisecond
-	want := []time.Duration{3000 * ms, 13000 * ms, 100 * ms, 60000 * ms, 100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms,
-		3200 * ms, 5000 * ms, 5000 * ms}
+	want := []time.Duration{
+		3000 * ms, 13000 * ms, 100 * ms, 60000 * ms, 100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms,
+		3200 * ms, 5000 * ms, 5000 * ms,
+	}
 	if diff := cmp.Diff(want, waited.all); diff != "" {
 		t.Error(diff)
 	}

@@ -21,7 +21,7 @@ import (
 func TestBrokenDownloadGoesOnWhereItWas(t *testing.T) {
 	s, dir := newServer(t), t.TempDir()
 	body := patients(100)
-	s.offer(file, body, cut(body, `"a"`, 1000), outcome(503, "transient", "", "Retry-After", "2"), content(body, `"a"`))
+	s.offer(file, body, cut(body, `"a"`), outcome(503, "transient", "", "Retry-After", "2"), content(body, `"a"`))
 	var waited *waits
 	s.mustRun(dir, func(c *fetch.Config) {
 		waited = &waits{}
@@ -58,7 +58,7 @@ func TestDownloadGetsThereHoweverOftenItBreaks(t *testing.T) {
 
 func TestDownloadThatGetsNowhereEnds(t *testing.T) {
 	s, dir := newServer(t), t.TempDir()
-	s.offer(file, patients(100), cut(patients(100), "", 1000)).Extension = nil
+	s.offer(file, patients(100), cut(patients(100), "")).Extension = nil
 	_, err := s.run(dir, func(c *fetch.Config) { c.Attempts = 3 })
 	wantError(t, err, file, "3 attempts", "EOF")
 }
@@ -74,23 +74,28 @@ func TestAnswerThatDoesNotFitThePartStartsAnew(t *testing.T) {
 		"a changed ETag, unseen by If-Range": {other, []http.HandlerFunc{
 			status(206, other[1000:], "ETag", `"b"`,
 				"Content-Range", fmt.Sprintf("bytes 1000-%d/%d", len(other)-1, len(other))),
-			content(other, `"b"`)}},
+			content(other, `"b"`),
+		}},
 		"a range from elsewhere": {body, []http.HandlerFunc{
 			status(206, body[999:], "Content-Range", fmt.Sprintf("bytes 999-%d/%d", len(body)-1, len(body))),
-			content(body, `"a"`)}},
+			content(body, `"a"`),
+		}},
 		"a range that is too short": {body, []http.HandlerFunc{
 			status(206, body[1000:1100], "Content-Range", fmt.Sprintf("bytes 1000-1099/%d", len(body))),
-			content(body, `"a"`)}},
+			content(body, `"a"`),
+		}},
 		"a range that is compressed": {body, []http.HandlerFunc{
 			status(206, body[1000:], "Content-Encoding", "gzip",
 				"Content-Range", fmt.Sprintf("bytes 1000-%d/%d", len(body)-1, len(body))),
-			content(body, `"a"`)}},
+			content(body, `"a"`),
+		}},
 		"no such range": {body, []http.HandlerFunc{
-			status(416, "", "Content-Range", "bytes */500"), content(body, `"a"`)}},
+			status(416, "", "Content-Range", "bytes */500"), content(body, `"a"`),
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, dir := newServer(t), t.TempDir()
-			entry := s.offer(file, c.want, append([]http.HandlerFunc{cut(body, `"a"`, 1000)}, c.answers...)...)
+			entry := s.offer(file, c.want, append([]http.HandlerFunc{cut(body, `"a"`)}, c.answers...)...)
 			entry.Extension = nil
 			s.mustRun(dir)
 			wantFile(t, dir, file, c.want)
@@ -128,7 +133,7 @@ func TestPartIsContinuedOnlyIfItIsCertainlyOfTheSameFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, dir := newServer(t), t.TempDir()
-			entry := s.offer(file, body, cut(body, c.etag, 1000), content(body, `"a"`))
+			entry := s.offer(file, body, cut(body, c.etag), content(body, `"a"`))
 			if !c.checksum {
 				entry.Extension = nil
 			}

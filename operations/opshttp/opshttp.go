@@ -72,7 +72,7 @@ func Register(g *echo.Group, cfg Config, op Operation, middleware ...echo.Middle
 	for _, r := range op.Routes {
 		g.GET(r.Path, h.kickoff(r), append([]echo.MiddlewareFunc{fhirhttp.Negotiate}, middleware...)...)
 	}
-	g.GET("/"+op.Name+"/:job", h.status, middleware...)
+	g.Match([]string{http.MethodGet, http.MethodHead}, "/"+op.Name+"/:job", h.status, middleware...)
 	g.DELETE("/"+op.Name+"/:job", h.dismiss, middleware...)
 	g.Match([]string{http.MethodGet, http.MethodHead}, "/"+op.Name+"/:job/:file", h.download, middleware...)
 }

@@ -157,7 +157,7 @@ func spoil(t *testing.T, path, pragma string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sqlitex.ExecuteTransient(conn, "PRAGMA "+pragma, nil); err != nil {
+	if err := sqlitex.ExecuteScript(conn, "PRAGMA "+pragma+";", nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.Close(); err != nil {

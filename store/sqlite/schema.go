@@ -142,8 +142,12 @@ func recognise(conn *sqlite.Conn) (at int, err error) {
 	if at, err = pragmaInt(conn, "user_version"); err != nil {
 		return 0, err
 	}
+	tables := 0
+	if err := each(conn, `SELECT count(*) FROM sqlite_schema`, func(s *sqlite.Stmt) { tables = s.ColumnInt(0) }); err != nil {
+		return 0, fmt.Errorf("sqlite: read the schema: %w", err)
+	}
 	switch {
-	case id == 0 && at == 0:
+	case id == 0 && at == 0 && tables == 0:
 		return 0, nil // a new file
 	case id != applicationID:
 		return 0, fmt.Errorf("sqlite: %s is not a database of Firebreak", File)

@@ -63,7 +63,7 @@ func (e *env) close() {
 		return
 	}
 	e.closed = true
-	if err := e.Store.Close(); err != nil {
+	if err := e.Close(); err != nil {
 		e.test.Errorf("Close: %v", err)
 	}
 }

@@ -198,7 +198,7 @@ func jobRemove(e *env) {
 	e.same("its running units", e.tally(kept).Running, 1)
 	e.same("its members", sorted(e.members(store.CohortID(kept.ID), 9)), []string{"1", "2"})
 	e.same("its parts", len(e.parts(kept)), 1)
-	e.same("the parts that hold a patient", e.holding(north, "1"), []string{kept.ID + "/p1"})
+	e.same("the parts that hold a patient", e.holding("1"), []string{kept.ID + "/p1"})
 	e.ok("Renew", e.Renew(e.ctx, keptFence, lease))
 }
 
@@ -267,8 +267,18 @@ func (e *env) inEachState(now time.Time) []job.Job {
 	retry := func(j job.Job) (job.Job, error) { return j.Retry(now) }
 	var jobs []job.Job
 	for _, steps := range [][]func(job.Job) (job.Job, error){
-		{}, {start}, {cancel}, {start, cancel}, {dismiss}, {start, succeed}, {fail}, {cancel, stop},
-		{start, succeed, dismiss}, {fail, dismiss}, {dismiss, stop}, {fail, retry},
+		{},
+		{start},
+		{cancel},
+		{start, cancel},
+		{dismiss},
+		{start, succeed},
+		{fail},
+		{cancel, stop},
+		{start, succeed, dismiss},
+		{fail, dismiss},
+		{dismiss, stop},
+		{fail, retry},
 	} {
 		j := e.create("export")
 		for _, step := range steps {

@@ -68,9 +68,9 @@ func partIDs(ps []job.Part) []string {
 }
 
 // holding names the parts that hold a patient, in order.
-func (e *env) holding(t store.Tenant, patient string) []string {
+func (e *env) holding(patient string) []string {
 	e.Helper()
-	ps, err := e.PartsHolding(e.ctx, t, patient)
+	ps, err := e.PartsHolding(e.ctx, north, patient)
 	e.ok("PartsHolding", err)
 	names := make([]string, len(ps))
 	for i, p := range ps {
@@ -86,7 +86,7 @@ func partRoundTrip(e *env) {
 	want := []job.Part{part(f, "1", 0, "p1"), part(f, "2", 4)}
 	want[1].Category, want[1].Type, want[1].Count, want[1].Size = job.Errors, "OperationOutcome", 0, 0
 	e.same("parts before the end", e.parts(j), nil)
-	e.same("parts of a patient before the end", e.holding(north, "p1"), nil)
+	e.same("parts of a patient before the end", e.holding("p1"), nil)
 	e.end(f, job.UnitEnd{State: job.Succeeded, Counts: job.Counts{Resources: 7}, Parts: want})
 	want[0].Patients = nil
 	e.same("parts", e.parts(j), want)
@@ -164,8 +164,8 @@ func partDrop(e *env) {
 	e.same("parts", partIDs(e.parts(j)), []string{"joined", "z"})
 	e.same("Patient 1", e.findPart(j, job.Output, "Patient", 1), "joined")
 	e.same("Patient 2", e.findPart(j, job.Output, "Patient", 2), "")
-	e.same("parts of p1", e.holding(north, "p1"), []string{j.ID + "/joined"})
-	e.same("parts of p2", e.holding(north, "p2"), []string{j.ID + "/z"})
+	e.same("parts of p1", e.holding("p1"), []string{j.ID + "/joined"})
+	e.same("parts of p2", e.holding("p2"), []string{j.ID + "/z"})
 }
 
 func partJoins(e *env) {
@@ -177,9 +177,9 @@ func partJoins(e *env) {
 	joined.Joins = []string{"x", "y"}
 	e.end(f, job.UnitEnd{State: job.Succeeded, Drop: parts[:2], Parts: []job.Part{joined}})
 	for _, p := range []string{"p1", "p2", "p3", "p5"} {
-		e.same("parts of "+p, e.holding(north, p), []string{j.ID + "/joined"})
+		e.same("parts of "+p, e.holding(p), []string{j.ID + "/joined"})
 	}
-	e.same("parts of p4", e.holding(north, "p4"), []string{j.ID + "/z"})
+	e.same("parts of p4", e.holding("p4"), []string{j.ID + "/z"})
 	joined.Patients, joined.Joins = nil, nil
 	e.same("parts", e.parts(j), []job.Part{joined, parts[2]})
 }
@@ -190,7 +190,7 @@ func partOfFailed(e *env) {
 		_, f := e.claim("export")
 		e.end(f, job.UnitEnd{State: s, Parts: []job.Part{part(f, "x", 1, "p1")}})
 		e.same("parts", e.parts(j), nil)
-		e.same("parts of the patient", e.holding(north, "p1"), nil)
+		e.same("parts of the patient", e.holding("p1"), nil)
 	}
 }
 
@@ -204,7 +204,7 @@ func partJobsApart(e *env) {
 	e.same("the first's public part", e.findPart(a, job.Output, "Patient", 1), "x")
 	e.same("parts of the second", e.parts(b), nil)
 	e.same("the second's public part", e.findPart(b, job.Output, "Patient", 1), "")
-	e.same("parts of the patient", e.holding(north, "p1"), []string{a.ID + "/x"})
+	e.same("parts of the patient", e.holding("p1"), []string{a.ID + "/x"})
 }
 
 func partHolding(e *env) {
@@ -212,10 +212,10 @@ func partHolding(e *env) {
 		return []job.Part{part(f, "x", 1, "p1", "p2", "P1"), part(f, "y", 0, "p2"), part(f, "z", 2)}
 	})
 	b, _ := e.written("purge", func(f store.Fence) []job.Part { return []job.Part{part(f, "x", 0, "p2")} })
-	e.same("of p1", e.holding(north, "p1"), []string{a.ID + "/x"})
+	e.same("of p1", e.holding("p1"), []string{a.ID + "/x"})
 	want := []string{a.ID + "/x", a.ID + "/y", b.ID + "/x"}
 	slices.Sort(want)
-	e.same("of p2", e.holding(north, "p2"), want)
-	e.same("of P1", e.holding(north, "P1"), []string{a.ID + "/x"})
-	e.same("of another", e.holding(north, "p"), nil)
+	e.same("of p2", e.holding("p2"), want)
+	e.same("of P1", e.holding("P1"), []string{a.ID + "/x"})
+	e.same("of another", e.holding("p"), nil)
 }

