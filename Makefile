@@ -40,6 +40,10 @@ test: ## run all tests
 race: ## run the tests of RACE= under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race $(RACE)
 
+.PHONY: torture
+torture: ## kill and cut the power at every call in turn (about an hour on 2 cores)
+	FIREBREAK_TORTURE=1 go test -count=1 -run 'Kill|PowerCut' -timeout 120m ./cmd/firebreak ./store/...
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=20s
 	@packages=$$(go list ./...); for pkg in $$packages; do \

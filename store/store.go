@@ -109,6 +109,9 @@ var (
 	ErrNotFound = errors.New("store: there is no such thing")
 	ErrFull     = errors.New("store: the disk is full")
 	ErrClosed   = errors.New("store: closed")
+	ErrLimit    = errors.New("store: too many jobs are under way")
+	// ErrKeyReused: the key names a job that was asked for something else.
+	ErrKeyReused = errors.New("store: the idempotency key is another request's")
 )
 
 // Committer writes.
@@ -159,6 +162,9 @@ type Selection struct {
 	// Cohort: those in the compartment of a patient of the cohort; of the type
 	// Patient the patients of the cohort themselves, and no linked ones.
 	Cohort CohortID
+	// Deleted: tombstones instead, whose compartments are those of the version
+	// before.
+	Deleted bool
 }
 
 // Range is a half-open range of keys of one type, with a guess at the bytes of
@@ -177,7 +183,7 @@ type Scanner interface {
 	// costs follows the selection.
 	Split(ctx context.Context, t Tenant, s Selection, bytesEach int64) ([]Range, error)
 	// Scan yields the selected versions of the range in order of Key, those
-	// after the given key ("" for all), tombstones left out. It holds no
+	// after the given key ("" for all). It holds no
 	// transaction between chunks, buffers a bounded number of bytes, and ends
 	// with the error that yield returns. v is valid until yield returns.
 	Scan(ctx context.Context, t Tenant, s Selection, r Range, after Key, yield func(v *Version) error) error
@@ -192,12 +198,33 @@ type Fence struct {
 	Attempt   int
 }
 
+// Limit is how many jobs of one kind may be under way: not ended, and not
+// being cancelled. 0: any number.
+type Limit struct {
+	PerOwner int // of the job's owner, within its tenant
+	All      int // in all tenants
+}
+
+// JobCount is how many jobs of a kind are in a state: one at least.
+type JobCount struct {
+	Kind   string
+	State  job.State
+	Jobs   int
+	Oldest time.Time // Created of the one with the least id
+}
+
 // Jobs keeps jobs.
 type Jobs interface {
-	// Create writes a new job with its first units, all or nothing.
-	Create(ctx context.Context, j job.Job, units []job.Unit) error
+	// Create writes a new job with its first units, all or nothing, and returns
+	// it. If j has a Key, and a job of the same tenant, owner and kind that is
+	// not dismissed has it too, nothing is written: the answer is that job if
+	// its Digest is the same, else ErrKeyReused. ErrLimit: the limit is reached.
+	Create(ctx context.Context, j job.Job, units []job.Unit, l Limit) (job.Job, error)
 	// Job returns the owner's job; another owner's is ErrNotFound too.
 	Job(ctx context.Context, t Tenant, who Owner, id string) (job.Job, error)
+	// List returns up to n of the owner's jobs, the latest first, with ids
+	// below before ("": all). Dismissed ones are not among them.
+	List(ctx context.Context, t Tenant, who Owner, before string, n int) ([]job.Job, error)
 	// Peek returns a job whoever's it is; ErrNotFound. It is for the engine.
 	Peek(ctx context.Context, t Tenant, id string) (job.Job, error)
 	// Update replaces a job by f of it, compare and swap: f may run twice. It
@@ -209,6 +236,10 @@ type Jobs interface {
 	// Remove deletes a job with its units, cohort and part records. Removing
 	// what is not there is no error.
 	Remove(ctx context.Context, t Tenant, id string) error
+	// CountJobs counts the jobs of all tenants, by kind and state, in that
+	// order; those dismissed or expired too until they are removed. It is for
+	// the operator.
+	CountJobs(ctx context.Context) ([]JobCount, error)
 }
 
 // Units keeps the units of jobs.
@@ -230,7 +261,8 @@ type Units interface {
 	// End ends an attempt: state, counts and parts in one commit, fenced. The
 	// parts that e drops lose their record; the caller removes their bytes.
 	End(ctx context.Context, f Fence, e job.UnitEnd) error
-	// Tally counts the units of a job. One whose lease has run out counts as
+	// Tally counts the units of a job, and has reasons of those that failed
+	// first. One whose lease has run out counts as
 	// queued.
 	Tally(ctx context.Context, t Tenant, jobID string) (job.Tally, error)
 	// NextRun is the earliest instant at which a unit that cannot be claimed
@@ -239,6 +271,24 @@ type Units interface {
 	// Watch returns a channel that gets a value when there may be work, or a
 	// cancel, until ctx ends. It is a hint: the channel may miss events.
 	Watch(ctx context.Context) <-chan struct{}
+}
+
+// Referrers finds who names whom.
+type Referrers interface {
+	// Referrers returns the ids of resources of a type that, as of at, name one
+	// of the targets by a literal relative reference. It may return one twice,
+	// and one that does so only since at.
+	Referrers(ctx context.Context, t Tenant, at Tick, typ string, targets []fhir.ID) ([]fhir.ID, error)
+}
+
+// Finds keeps sets of resources, by id, for as long as the job is kept.
+type Finds interface {
+	// AddFinds adds resources under the fence of a unit. Adding one again
+	// changes nothing.
+	AddFinds(ctx context.Context, f Fence, ids []fhir.ID) error
+	// Finds lists up to n of them in order of type, then in an order of the
+	// store's, those after the given one; the zero ID for the first.
+	Finds(ctx context.Context, t Tenant, jobID string, after fhir.ID, n int) ([]fhir.ID, error)
 }
 
 // Cohorts keeps sets of patients for as long as the job of that id is kept.
@@ -268,6 +318,8 @@ type Store interface {
 	Scanner
 	Jobs
 	Units
+	Referrers
+	Finds
 	Cohorts
 	Parts
 	// Ping tells whether the store can commit now.

@@ -23,7 +23,13 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// options is the command line.
+// commands is the command line.
+type commands struct {
+	Measure options `cmd:"" default:"withargs" help:"Measure over a folder of ndjson; this is the default."`
+	History history `cmd:"" help:"Check that a chain of exports with _since, of any server, tells exactly what was written meanwhile."`
+}
+
+// options are those of measuring.
 type options struct {
 	Copies    int           `help:"Load the set so many times, each time under other ids; ${default} if not given." default:"1" placeholder:"N"`
 	JSON      string        `name:"json" help:"Write the rows to a file too, one JSON object a line." type:"path" placeholder:"FILE"`
@@ -56,7 +62,7 @@ var errHelp = errors.New("help was printed")
 // run parses the command line, measures, and prints: rows to stdout, how far
 // it is to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := parse(args, stdout, stderr)
+	c, name, err := parse(args, stdout, stderr)
 	switch {
 	case errors.Is(err, errHelp):
 		return exitOK
@@ -64,21 +70,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "firebreak-bench: %v\n", err)
 		return exitUsage
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, errors.New("it took longer than --timeout"))
-	defer cancel()
-	if err := measure(ctx, o, stdout, stderr); err != nil {
+	if name == "history" {
+		err = c.History.check(ctx, stdout, stderr)
+	} else {
+		ctx, cancel := context.WithTimeoutCause(ctx, c.Measure.Timeout, errors.New("it took longer than --timeout"))
+		defer cancel()
+		err = measure(ctx, c.Measure, stdout, stderr)
+	}
+	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "firebreak-bench: %v\n", err)
 		return exitFailed
 	}
 	return exitOK
 }
 
-func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
-	parser, err := kong.New(&o, kong.Name("firebreak-bench"),
+// parse also names the command.
+func parse(args []string, stdout, stderr io.Writer) (c commands, name string, err error) {
+	parser, err := kong.New(&c, kong.Name("firebreak-bench"),
 		kong.Description("Measures Firebreak over a folder of ndjson, each figure beside what the machine gives."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { panic(errHelp) })) // kong prints help, then exits
 	if err != nil {
-		return o, err
+		return c, "", err
 	}
 	defer func() {
 		if p := recover(); p == errHelp { //nolint:errorlint // the very value that was thrown
@@ -87,10 +99,14 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 			panic(p)
 		}
 	}()
-	if _, err = parser.Parse(args); err != nil {
-		return o, err
+	k, err := parser.Parse(args)
+	if err != nil {
+		return c, "", err
 	}
-	return o, o.check()
+	if name = k.Selected().Name; name == "history" {
+		return c, name, nil
+	}
+	return c, name, c.Measure.check()
 }
 
 func (o options) check() error {

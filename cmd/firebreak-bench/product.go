@@ -132,7 +132,7 @@ func (p product) serve(ctx context.Context, data string) (*server, error) {
 		return nil, err
 	}
 	s := &server{product: p, log: log, ended: make(chan error, 1)}
-	s.cmd = p.command(ctx, "serve", "--data", data, "--listen", "127.0.0.1:0")
+	s.cmd = p.command(ctx, "serve", "--data", data, "--listen", "127.0.0.1:0", "--operator-listen", "off")
 	s.cmd.Stderr = log
 	out, err := s.cmd.StdoutPipe()
 	if err == nil {

@@ -36,16 +36,25 @@ type storage struct {
 // serving are the options of a server.
 type serving struct {
 	storage
-	Listen         string         `help:"Address to serve on. While there is no authentication, a loopback address only." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	PublicBase     string         `help:"FHIR base URL as clients write it, such as https://ehr.example.org/fhir. Without it, the request says." placeholder:"URL"`
-	TrustedProxy   []netip.Prefix `help:"Networks whose X-Forwarded-* and Forwarded headers are believed." placeholder:"CIDR"`
-	MaxResource    int            `help:"Most bytes of one resource." default:"33554432" placeholder:"BYTES"`
-	Workers        int            `help:"Units of work done at once." default:"2" placeholder:"N"`
-	ExportLifetime time.Duration  `help:"How long the files of an export are kept after its end." default:"168h" placeholder:"DURATION"`
-	ExportFileSize int64          `help:"Most bytes of one export file, but for a single larger resource." default:"268435456" placeholder:"BYTES"`
-	Grace          time.Duration  `help:"How long requests under way may take at shutdown." default:"10s" placeholder:"DURATION"`
-	LogLevel       string         `help:"Least level of the log: ${enum}." enum:"debug,info,warn,error" default:"info"`
-	LogFormat      string         `help:"Form of the log: ${enum}." enum:"text,json" default:"text"`
+	authentication
+	encryption
+	watching
+	Listen            string         `help:"Address to serve on. While there is no authentication, a loopback address only." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	PublicBase        string         `help:"FHIR base URL as clients write it, such as https://ehr.example.org/fhir. Without it, the request says." placeholder:"URL"`
+	TrustedProxy      []netip.Prefix `help:"Networks whose X-Forwarded-* and Forwarded headers are believed." placeholder:"CIDR"`
+	CORSOrigin        []string       `name:"cors-origin" help:"Origins whose pages may use the server from a browser, such as https://app.example.org, or * for any. Without it, none may." placeholder:"ORIGIN"`
+	Audit             string         `help:"Whether each kick-off, download, cancel and expiry of a job is recorded as an AuditEvent: ${enum}. What cannot be recorded is not done." enum:"on,off" default:"on"`
+	MaxResource       int            `help:"Most bytes of one resource." default:"33554432" placeholder:"BYTES"`
+	Workers           int            `help:"Units of work done at once." default:"2" placeholder:"N"`
+	ExportLifetime    time.Duration  `help:"How long the files of an export are kept after its end." default:"168h" placeholder:"DURATION"`
+	ExportMaxLifetime time.Duration  `help:"The longest that a client may ask its files to be kept, with retain." default:"720h" placeholder:"DURATION"`
+	ExportLimit       int            `help:"Exports of one client and user under way at once; 0: any number." default:"4" placeholder:"N"`
+	ExportLimitAll    int            `help:"Exports under way at once in all; 0: any number." default:"100" placeholder:"N"`
+	ExportContext     bool           `help:"Export with patients also the practitioners, organizations, locations, medications and devices that their data refers to, without being asked."`
+	ExportFileSize    int64          `help:"Most bytes of one export file, but for a single larger resource." default:"268435456" placeholder:"BYTES"`
+	Grace             time.Duration  `help:"How long requests under way may take at shutdown." default:"10s" placeholder:"DURATION"`
+	LogLevel          string         `help:"Least level of the log: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	LogFormat         string         `help:"Form of the log: ${enum}." enum:"text,json" default:"text"`
 }
 
 // errHelp says that help was asked for, and printed.

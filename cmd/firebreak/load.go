@@ -16,7 +16,8 @@ import (
 // loadCommand is "firebreak load".
 type loadCommand struct {
 	storage
-	Server      string   `help:"FHIR base URL of a server to load into, through its REST API, instead of --data." placeholder:"URL"`
+	Server string `help:"FHIR base URL of a server to load into, through its REST API, instead of --data." placeholder:"URL"`
+	clientToken
 	MaxResource int      `help:"Most bytes of one resource, and of one file of a Bundle." default:"268435456" placeholder:"BYTES"`
 	Paths       []string `arg:"" name:"path" help:"Files and folders of .ndjson and .json (Bundles), also with .gz."`
 }
@@ -51,7 +52,7 @@ func (c *loadCommand) Run(ctx context.Context, s streams) (err error) {
 // sink is what is loaded into.
 func (c *loadCommand) sink(ctx context.Context) (ingest.Sink, func() error, error) {
 	if c.Server != "" {
-		return newRESTSink(c.Server), func() error { return nil }, nil
+		return newRESTSink(c.Server, c.source()), func() error { return nil }, nil
 	}
 	st, err := openStore(ctx, c.storage)
 	if err != nil {

@@ -24,18 +24,20 @@ type restSink struct {
 	base   string
 	client *http.Client
 	at     chan struct{} // a place for each request under way
+	token  func(context.Context) (string, error)
 }
 
 // parallelPuts is how many requests are under way at once: enough for the
 // server to commit them in groups.
 const parallelPuts = 32
 
-func newRESTSink(base string) *restSink {
+func newRESTSink(base string, token func(context.Context) (string, error)) *restSink {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: parallelPuts}
 	return &restSink{
 		base:   strings.TrimRight(base, "/"),
 		client: &http.Client{Transport: transport, Timeout: 5 * time.Minute},
 		at:     make(chan struct{}, parallelPuts),
+		token:  token,
 	}
 }
 
@@ -98,6 +100,13 @@ func (s *restSink) once(ctx context.Context, r fhir.Resource) (created bool, err
 	}
 	req.Header.Set("Content-Type", "application/fhir+json")
 	req.Header.Set("Prefer", "return=minimal")
+	if s.token != nil {
+		token, err := s.token(ctx)
+		if err != nil {
+			return false, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	res, err := s.client.Do(req)
 	if err != nil {
 		return false, fhir.Errorf(fhir.Transient, "the server cannot be reached").Because(err)

@@ -46,7 +46,7 @@ func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("use 'exec firebreak serve' for a server that must not come up")
 	}
 	dir := ts.Getenv("WORK")
-	c, err := serveChild(dir, append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+	c, err := serveProcess(dir, append([]string{"--listen", "127.0.0.1:0"}, args...)...)
 	ts.Check(err)
 	ts.Setenv("BASE", c.base)
 	ts.Setenv("SERVER", strconv.Itoa(c.cmd.Process.Pid))
@@ -59,7 +59,7 @@ func interruptInScript(ts *testscript.TestScript, _ bool, _ []string) {
 	pid, err := strconv.Atoi(ts.Getenv("SERVER"))
 	ts.Check(err)
 	c, _ := children.Load(pid)
-	ts.Check(c.(*child).end(os.Interrupt))
+	ts.Check(c.(*process).end(os.Interrupt))
 }
 
 // statusInScript runs a program that must end with a status: status 2 firebreak x
@@ -85,8 +85,8 @@ func sqlInScript(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(errors.Join(sqlitex.ExecuteScript(conn, args[1], nil), conn.Close()))
 }
 
-// child is a server in a process of its own.
-type child struct {
+// process is a server in a process of its own.
+type process struct {
 	cmd    *exec.Cmd
 	base   string
 	stderr *lines
@@ -96,9 +96,9 @@ type child struct {
 // children are those that scripts started, by process.
 var children sync.Map
 
-// serveChild starts a server and waits until it serves.
-func serveChild(dir string, options ...string) (*child, error) {
-	c := &child{cmd: exec.Command("firebreak", append([]string{"serve"}, options...)...), stderr: &lines{}}
+// serveProcess starts a server and waits until it serves.
+func serveProcess(dir string, options ...string) (*process, error) {
+	c := &process{cmd: exec.Command("firebreak", append([]string{"serve", "--operator-listen", "off"}, options...)...), stderr: &lines{}}
 	c.cmd.Dir, c.cmd.Stderr = dir, c.stderr
 	out, err := c.cmd.StdoutPipe()
 	if err == nil {
@@ -118,7 +118,7 @@ func serveChild(dir string, options ...string) (*child, error) {
 }
 
 // end signals the process and waits for its end.
-func (c *child) end(s os.Signal) error {
+func (c *process) end(s os.Signal) error {
 	if err := c.cmd.Process.Signal(s); err != nil {
 		return err
 	}
@@ -169,8 +169,8 @@ func TestAnExportSurvivesAServerThatIsKilled(t *testing.T) {
 func killAt(t *testing.T, data, out string, files int) {
 	t.Helper()
 	// Small files make the work long enough to be met in the middle.
-	options := []string{"--data", data, "--export-file-size", "20000", "--listen"}
-	first, err := serveChild(data, append(options, "127.0.0.1:0")...)
+	options := []string{"--data", data, "--audit", "off", "--export-file-size", "20000", "--listen"}
+	first, err := serveProcess(data, append(options, "127.0.0.1:0")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func killAt(t *testing.T, data, out string, files int) {
 	if err := first.end(syscall.SIGKILL); err == nil {
 		t.Error("a server that is killed ends well")
 	}
-	second, err := serveChild(data, append(options, first.address())...)
+	second, err := serveProcess(data, append(options, first.address())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,13 +207,13 @@ func large() []byte {
 	return b.Bytes()
 }
 
-func (c *child) address() string {
+func (c *process) address() string {
 	return strings.TrimSuffix(strings.TrimPrefix(c.base, "http://"), "/fhir")
 }
 
 // waitForFiles waits until the server has written so many files of a job, or
 // the client has its manifest.
-func (c *child) waitForFiles(t *testing.T, dir, out string, n int) {
+func (c *process) waitForFiles(t *testing.T, dir, out string, n int) {
 	t.Helper()
 	for {
 		written, err := filepath.Glob(filepath.Join(dir, "*", "*.ndjson*"))

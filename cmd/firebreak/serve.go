@@ -34,7 +34,11 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(s.out, "Firebreak %s serves %s from %s without authentication, to this machine only. Ctrl-C stops it.\n", version(), srv.Base(), c.Data)
+	whom := "without authentication, to this machine only"
+	if !c.isOff() {
+		whom = "to bearers of tokens of " + c.OIDCIssuer
+	}
+	_, _ = fmt.Fprintf(s.out, "Firebreak %s serves %s from %s %s. Ctrl-C stops it.\n", version(), srv.Base(), c.Data, whom)
 	return errors.Join(srv.Run(ctx), srv.Close())
 }
 

@@ -17,6 +17,7 @@ import (
 	"firebreak/fhir/interaction"
 	"firebreak/fhir/rest"
 	"firebreak/fhir/selection"
+	"firebreak/operations/audit"
 	"firebreak/operations/engine"
 	"firebreak/operations/export"
 	"firebreak/operations/job"
@@ -34,9 +35,12 @@ type Server struct {
 	opts     serving
 	log      *slog.Logger
 	store    store.Store
+	files    files.Files
 	engine   *engine.Engine
 	http     *http.Server
 	listener net.Listener
+	seen     observation
+	operator *operator
 }
 
 // newID makes an id that cannot be guessed, in order of time.
@@ -46,39 +50,81 @@ func newULID() ulid.ULID { return ulid.MustNew(ulid.Now(), rand.Reader) }
 
 // NewServer takes the data directory and the address; Run serves.
 func NewServer(ctx context.Context, o serving, log *slog.Logger) (*Server, error) {
-	if err := loopbackOnly(o.Listen); err != nil {
+	if err := o.check(); err != nil {
 		return nil, err
 	}
-	st, err := openStore(ctx, o.storage)
+	if o.isOff() {
+		if err := loopbackOnly(o.Listen); err != nil {
+			return nil, err
+		}
+	}
+	seen, err := newObservation(ctx, o.watching, log)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, log: log, store: st}
-	if err := s.assemble(ctx); err != nil {
+	st, err := openWatched(ctx, o.storage, seen.commits())
+	if err != nil {
+		return nil, errors.Join(err, seen.close(ctx))
+	}
+	dir, err := files.NewDir(filepath.Join(o.Data, "files"))
+	if err != nil {
+		return nil, errors.Join(err, st.Close(), seen.close(ctx))
+	}
+	return (&Server{opts: o, log: log, store: st, files: dir, seen: seen}).assembled(ctx)
+}
+
+// assemble makes a server of its parts; it owns the store from now on, and
+// closes it if it cannot be made.
+func assemble(ctx context.Context, o serving, log *slog.Logger, st store.Store, dir files.Files) (*Server, error) {
+	seen, err := newObservation(ctx, o.watching, log)
+	if err != nil {
 		return nil, errors.Join(err, st.Close())
+	}
+	return (&Server{opts: o, log: log, store: st, files: dir, seen: seen}).assembled(ctx)
+}
+
+// assembled is s, ready to run; if it cannot be, all that it has is given back.
+func (s *Server) assembled(ctx context.Context) (*Server, error) {
+	if err := s.assemble(ctx); err != nil {
+		if s.listener != nil {
+			err = errors.Join(err, s.listener.Close())
+		}
+		return nil, errors.Join(err, s.store.Close(), s.seen.close(ctx))
 	}
 	return s, nil
 }
 
-func openStore(ctx context.Context, o storage) (store.Store, error) {
-	st, err := sqlite.Open(ctx, sqlite.Config{Dir: o.Data, Now: time.Now})
+// openStore takes the data directory.
+func openStore(ctx context.Context, o storage) (store.Store, error) { return openWatched(ctx, o, nil) }
+
+// openWatched is openStore with one who is told of each commit.
+func openWatched(ctx context.Context, o storage, observe func(requests, bytes int, took time.Duration)) (store.Store, error) {
+	st, err := sqlite.Open(ctx, sqlite.Config{Dir: o.Data, Now: time.Now, Observe: observe})
 	if errors.Is(err, sqlite.ErrHeld) {
 		return nil, fmt.Errorf("%w: %s; is a server running there? Use --server with its address, or stop it", err, o.Data)
 	}
 	return st, err
 }
 
-// loopbackOnly refuses an address that others could reach: there is no
-// authentication yet.
+// loopbackOnly refuses an address that others could reach, as long as there is
+// no authentication.
 func loopbackOnly(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
+	ok, err := isLoopback(addr)
 	if err != nil {
 		return fmt.Errorf("--listen %s is not HOST:PORT: %w", addr, err)
 	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+	if ok {
 		return nil
 	}
-	return fmt.Errorf("--listen %s is not a loopback address: without authentication only this machine may be served; use 127.0.0.1 and a proxy that authenticates", addr)
+	return fmt.Errorf("--listen %s is not a loopback address: without authentication only this machine may be served; use --auth=oidc, or 127.0.0.1 and a proxy that authenticates", addr)
+}
+
+// isLoopback tells whether only this machine reaches an address of the form
+// HOST:PORT.
+func isLoopback(addr string) (bool, error) {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback(), err
 }
 
 // newService makes the interactions over a store.
@@ -90,58 +136,75 @@ func newService(st store.Store, maxResource int) *interaction.Service {
 
 func (s *Server) assemble(ctx context.Context) error {
 	origin := fhirhttp.Origin{PublicBase: s.opts.PublicBase, Trusted: s.opts.TrustedProxy}
-	if err := origin.Check(); err != nil {
-		return err
-	}
-	dir, err := files.NewDir(filepath.Join(s.opts.Data, "files"))
-	if err != nil {
+	cors := fhirhttp.CORS{Origins: s.opts.CORSOrigin}
+	if err := errors.Join(origin.Check(), cors.Check()); err != nil {
 		return err
 	}
 	exports := export.New(export.Config{
-		Store: s.store, Files: dir, Now: time.Now, NewID: newID,
-		Lifetime: s.opts.ExportLifetime, MaxFile: s.opts.ExportFileSize,
+		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, MaxFile: s.opts.ExportFileSize,
+		Lifetime: s.opts.ExportLifetime, MaxLifetime: s.opts.ExportMaxLifetime, Context: s.opts.ExportContext,
+		Limit: store.Limit{PerOwner: s.opts.ExportLimit, All: s.opts.ExportLimitAll},
 	})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
-		Handlers: map[string]engine.Handler{export.Kind: exports},
+		Handlers: map[string]engine.Handler{export.Kind: exports}, Record: s.record(), Observe: s.seen.units(),
 	})
+	who, err := s.opts.who(s.log)
+	if err != nil {
+		return err
+	}
 	e := echo.New()
-	fhirhttp.Install(e, fhirhttp.Config{Origin: origin, NewID: newID, Now: time.Now, Log: s.log})
-	s.routes(e, dir, exports)
+	s.seen.install(e, s.store)
+	fhirhttp.Install(e, fhirhttp.Config{Origin: origin, CORS: cors, NewID: newID, Now: time.Now, Log: s.log, Tenants: s.opts.isTenant})
+	s.routes(e, exports, rest.WithPrincipal(who))
+	return s.listen(ctx, e)
+}
+
+// listen takes the addresses, the clients' and the operator's.
+func (s *Server) listen(ctx context.Context, h http.Handler) error {
+	secure, err := s.opts.tlsConfig(s.log)
+	if err != nil {
+		return err
+	}
 	s.http = &http.Server{
-		Handler: e, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 5 * time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: s.seen.handler(h), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 5 * time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, TLSConfig: secure,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	var lc net.ListenConfig
 	if s.listener, err = lc.Listen(ctx, "tcp", s.opts.Listen); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	return nil
+	s.operator, err = newOperator(ctx, s.opts.operatorAddr(), s.operatorRoutes(), s.log)
+	return err
 }
 
-func (s *Server) routes(e *echo.Echo, dir files.Files, exports *export.Export) {
-	who := rest.WithPrincipal(func(*http.Request) (auth.Principal, error) { return auth.Local(), nil })
+// record is what makes events durable; nil if they are not to be.
+func (s *Server) record() func(context.Context, job.Event) error {
+	if s.opts.Audit == "off" {
+		return nil
+	}
+	return audit.New(audit.Config{Store: s.store, Now: time.Now, NewID: newID, NewBatchID: newULID}).Record
+}
+
+func (s *Server) routes(e *echo.Echo, exports *export.Export, who echo.MiddlewareFunc) {
 	base := e.Group(fhirhttp.Root)
 	rest.Routes(base, rest.Config{
 		Service: newService(s.store, s.opts.MaxResource), MaxBody: int64(s.opts.MaxResource),
 		Metadata: capability().JSON(),
 	}, who)
-	opshttp.Register(base, opshttp.Config{Store: s.store, Files: dir, Now: time.Now}, exportOperation(exports), who)
-	e.GET("/healthz", func(c echo.Context) error { return c.JSON(http.StatusOK, map[string]string{"status": "ok"}) })
-	e.GET("/readyz", s.ready)
+	ops := opshttp.Config{Store: s.store, Files: s.files, Now: time.Now, MaxBody: maxParameters, Record: s.record()}
+	opshttp.Register(base, ops, exportOperation(exports, !s.opts.isOff()), who)
+	opshttp.RegisterJobs(base, ops, map[string]string{export.Kind: exportName}, who)
+	e.GET("/healthz", echo.WrapHandler(http.HandlerFunc(s.healthz)))
+	e.GET("/readyz", echo.WrapHandler(http.HandlerFunc(s.readyz)))
 }
 
-// ready tells whether the server can commit now.
-func (s *Server) ready(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), 2*time.Second)
-	defer cancel()
-	if err := s.store.Ping(ctx); err != nil {
-		s.log.Error("not ready", "error", err)
-		return c.JSON(http.StatusServiceUnavailable, map[string]string{"status": "the store cannot commit now"})
-	}
-	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
-}
+// exportName is where exports are polled, below the FHIR base.
+const exportName = "$export"
+
+// maxParameters is the most bytes of a kick-off's Parameters resource.
+const maxParameters = 4 << 20
 
 const bulkData = "http://hl7.org/fhir/uv/bulkdata/"
 
@@ -158,10 +221,10 @@ func capability() interaction.Capability {
 	}
 }
 
-// exportOperation hands $export to HTTP.
-func exportOperation(x *export.Export) opshttp.Operation {
+// exportOperation hands $export to HTTP. token: its files need an access token.
+func exportOperation(x *export.Export, token bool) opshttp.Operation {
 	return opshttp.Operation{
-		Kind: export.Kind, Name: "$export",
+		Kind: export.Kind, Name: exportName,
 		Routes: []opshttp.Route{
 			{Name: string(selection.System), Path: "/$export"},
 			{Name: string(selection.Patients), Path: "/Patient/$export"},
@@ -169,51 +232,72 @@ func exportOperation(x *export.Export) opshttp.Operation {
 		},
 		Kickoff: func(ctx context.Context, p auth.Principal, c opshttp.Call) (job.Job, error) {
 			return x.Kickoff(ctx, p, export.Call{
-				Level: selection.Level(c.Route), Group: c.ID, Query: c.Query, URL: c.URL, Lenient: c.Lenient,
+				Level: selection.Level(c.Route), Group: c.ID, Query: c.Query, Body: c.Body,
+				URL: c.URL, Base: c.Base, Lenient: c.Lenient, Key: c.Key, Announce: c.Announce,
 			})
 		},
 		Manifest: func(ctx context.Context, j job.Job, base string) ([]byte, error) {
-			return x.Manifest(ctx, j, base, false)
+			return x.Manifest(ctx, j, base, token)
 		},
 		Find: x.Find,
 	}
 }
 
 // Base is the FHIR base URL on the address that the server listens on.
-func (s *Server) Base() string { return "http://" + s.listener.Addr().String() + fhirhttp.Root }
+func (s *Server) Base() string {
+	scheme := "http://"
+	if s.opts.usesTLS() {
+		scheme = "https://"
+	}
+	return scheme + s.listener.Addr().String() + fhirhttp.Root
+}
+
+// serve serves the clients until it is shut down.
+func (s *Server) serve() error {
+	if s.opts.usesTLS() {
+		return s.http.ServeTLS(s.listener, "", "")
+	}
+	return s.http.Serve(s.listener)
+}
 
 // Run serves until ctx ends. Then requests under way may end within the grace,
 // and units at work are put back.
 func (s *Server) Run(ctx context.Context) error {
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var engines sync.WaitGroup
+	var engines, operators sync.WaitGroup
 	engines.Go(func() { s.engine.Run(working) })
+	operators.Go(func() { s.operator.run(s.log) })
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
+	go func() { served <- s.serve() }()
 	var err error
 	select {
 	case err = <-served:
 	case <-ctx.Done():
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Grace)
-		defer cancel()
-		if s.http.Shutdown(grace) != nil {
-			err = s.http.Close() // downloads that go on are cut; clients resume them
-		}
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Grace)
+	defer cancel()
+	if s.http.Shutdown(grace) != nil {
+		err = errors.Join(err, s.http.Close()) // downloads that go on are cut; clients resume them
 	}
 	stop()
 	engines.Wait()
+	if unsent := s.seen.close(grace); unsent != nil {
+		s.log.Warn("the last traces were not sent", "error", unsent)
+	}
+	closed := s.operator.close()
+	operators.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	return err
+	return errors.Join(err, closed)
 }
 
-// Close gives the data directory and the address back.
+// Close gives the data directory and the addresses back.
 func (s *Server) Close() error {
 	err := s.listener.Close()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
-	return errors.Join(err, s.store.Close())
+	return errors.Join(err, s.operator.close(), s.store.Close())
 }

@@ -116,11 +116,14 @@ func TestKickOffsThatCannotWorkAreRefused(t *testing.T) {
 	s.is("no Prefer", s.get("/$export"), 400)
 	s.is("XML", s.get("/$export", append(async, "Accept", "application/fhir+xml")...), 406)
 	for _, path := range []string{"/$export", "/Patient/$export", "/Group/g/$export"} {
-		a := s.do(http.MethodPost, path, `{"resourceType":"Parameters"}`, async...)
-		s.is("POST "+path, a, 405)
-		if a.header.Get("Allow") != "GET" {
-			t.Errorf("Allow is %q", a.header.Get("Allow"))
+		for body, status := range map[string]int{
+			`{"resourceType":"Patient"}`: 400, `{`: 400, ``: 400,
+			`{"resourceType":"Parameters","parameter":[{"name":"_type"}]}`:                             400,
+			`{"resourceType":"Parameters","parameter":[{"name":"_since","valueInstant":"yesterday"}]}`: 400,
+		} {
+			s.is("POST "+path+" "+body, s.do(http.MethodPost, path, body, async...), status)
 		}
+		s.is("POST with a query "+path, s.do(http.MethodPost, path+"?_type=Patient", `{"resourceType":"Parameters"}`, async...), 400)
 	}
 	for _, path := range []string{
 		"/%24export", "/Patient/%24export", "/Group/g/%24export", "/$export/", "/$export?_outputFormat=application/fhir+ndjson",

@@ -11,12 +11,16 @@ import (
 // Root is the path of the FHIR base on this server.
 const Root = "/fhir"
 
-// Config is what Install needs. All of it but Origin must be set.
+// Config is what Install needs. All of it but Origin, CORS and Tenants must
+// be set.
 type Config struct {
 	Origin Origin
+	CORS   CORS
 	NewID  func() string // names a request whose client named none
 	Now    func() time.Time
 	Log    *slog.Logger
+	// Tenants tells which tenants there are beside the default one; nil: none.
+	Tenants func(string) bool
 }
 
 // Install prepares e for FHIR: each request gets an id, one line in the log, a
@@ -27,5 +31,5 @@ func Install(e *echo.Echo, cfg Config) {
 	e.Logger.SetOutput(io.Discard)
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = renderError(cfg.Log)
-	e.Pre(requestID(cfg.NewID), accessLog(cfg.Log, cfg.Now), recoverPanics(cfg.Log), cfg.Origin.middleware, normalPath)
+	e.Pre(requestID(cfg.NewID), accessLog(cfg.Log, cfg.Now), recoverPanics(cfg.Log), cfg.Origin.middleware, normalPath, cfg.CORS.middleware, tenants(cfg.Tenants))
 }

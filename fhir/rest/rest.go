@@ -48,7 +48,7 @@ func Routes(g *echo.Group, cfg Config, middleware ...echo.MiddlewareFunc) {
 	get := func(path string, handle echo.HandlerFunc) {
 		g.Match([]string{http.MethodGet, http.MethodHead}, path, handle, with...)
 	}
-	get("/metadata", h.metadata)
+	g.Match([]string{http.MethodGet, http.MethodHead}, "/metadata", h.metadata, fhirhttp.Negotiate) // for everyone
 	get("/:type/:id", h.read)
 	get("/:type/:id/_history/:vid", h.vread)
 	g.POST("/:type", h.create, with...)

@@ -353,7 +353,8 @@ func TestAPrincipalThatCannotBeFoundOutRefusesTheRequest(t *testing.T) {
 	e := newServer(t, func(*http.Request) (auth.Principal, error) {
 		return auth.Local(), fhir.Errorf(fhir.Unauthorized, "the token is not valid")
 	})
-	want(t, "a bad token", do(e, request{"GET", "/fhir/metadata", "", nil}), 401)
+	want(t, "a bad token", do(e, request{"GET", "/fhir/Patient/1", "", nil}), 401)
+	want(t, "what is for everyone", do(e, request{"GET", "/fhir/metadata", "", nil}), 200)
 }
 
 // The CapabilityStatement is true: what it lists is there, for each type.

@@ -40,11 +40,11 @@ func period(start, end string) string {
 
 func want(t *testing.T, body []byte, at time.Time, patients ...string) []fhir.Issue {
 	t.Helper()
-	got, leftOut := selection.Members(body, at)
-	if diff := cmp.Diff(patients, got, cmpopts.EquateEmpty()); diff != "" {
+	got := selection.Members(body, at)
+	if diff := cmp.Diff(patients, got.Patients, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("%s (- want, + got)\n%s", body, diff)
 	}
-	return leftOut
+	return got.LeftOut
 }
 
 func wantAll(t *testing.T, leftOut []fhir.Issue) {
@@ -151,7 +151,7 @@ func TestAMemberThatIsNoPatientOfThisServerIsLeftOutAndNamed(t *testing.T) {
 	for _, m := range []string{
 		member("https://example.org/fhir/Patient/secret"), member("http://localhost/fhir/Patient/secret"),
 		member("#secret"), member("#"), member("urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7"), member("urn:oid:1.2.3"),
-		member("Practitioner/secret"), member("Group/secret"), member("Device/secret"),
+		member("Observation/secret"), member("OperationOutcome/secret"), member("Organization/secret"), member("RelatedPerson/secret"),
 		member("Patient"), member("Patient/"), member("Patient/secret/more"), member("Patient/a%20secret"), member("/Patient/secret"),
 		member("patient/secret"), member("Patent/secret"), member("Patient?identifier=secret"), member(""),
 		member("Patient/" + strings.Repeat("s", 65)),
@@ -167,6 +167,65 @@ func TestAMemberOutsideItsPeriodIsNotNamedWhateverItIs(t *testing.T) {
 	wantAll(t, want(t, group(member("Practitioner/a", period("2027", "")), member("#x", period("", "2020"))), at))
 }
 
+func TestMembersOfOtherTypesAreToldApart(t *testing.T) {
+	got := selection.Members(group(
+		member("Group/h"), member("Device/d"), member("Patient/a"), member("Practitioner/p"), member("PractitionerRole/r"),
+		member("Medication/m"), member("Substance/s"), member("Device/d"), member("Group/h"), member("Device/off", `"inactive":true`),
+	), at)
+	want := selection.Membership{Patients: []string{"a"}, Groups: []string{"h"}, Others: []fhir.ID{
+		{Type: "Device", ID: "d"}, {Type: "Practitioner", ID: "p"}, {Type: "PractitionerRole", ID: "r"}, {Type: "Medication", ID: "m"}, {Type: "Substance", ID: "s"},
+	}}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(selection.Membership{})); diff != "" {
+		t.Errorf("(- want, + got)\n%s", diff)
+	}
+}
+
+func TestMembersOfSeveralGroupsAreAddedOnceEach(t *testing.T) {
+	var got selection.Membership
+	got.Add(selection.Members(group(member("Patient/a"), member("Group/h"), member("Device/d"), member("#x")), at))
+	got.Add(selection.Members(group(member("Patient/b"), member("Patient/a"), member("Group/h"), member("Device/d"), member("Device/a")), at))
+	want := selection.Membership{
+		Patients: []string{"a", "b"}, Groups: []string{"h"}, Others: []fhir.ID{{Type: "Device", ID: "d"}, {Type: "Device", ID: "a"}},
+	}
+	ignore := cmpopts.IgnoreFields(selection.Membership{}, "LeftOut")
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(selection.Membership{}), ignore); diff != "" {
+		t.Errorf("(- want, + got)\n%s", diff)
+	}
+	wantOne(t, got.LeftOut, "Group.member[3].entity")
+}
+
+// Patients of a thousand groups of a hundred: what each adds does not grow
+// with those before.
+func TestAThousandGroupsAreAdded(t *testing.T) {
+	var all selection.Membership
+	for g := range 1000 {
+		members := make([]string, 100)
+		for i := range members {
+			members[i] = member(fmt.Sprintf("Patient/p-%d", g*50+i))
+		}
+		all.Add(selection.Members(group(members...), at))
+	}
+	if len(all.Patients) != 50_050 {
+		t.Errorf("%d patients", len(all.Patients))
+	}
+}
+
+func TestCharacteristicsAreNamedAsPassedOver(t *testing.T) {
+	body := []byte(`{"resourceType":"Group","characteristic":[{"exclude":false}],"member":[` + member("Patient/a") + `]}`)
+	wantOne(t, want(t, body, at, "a"), "Group.characteristic")
+	wantAll(t, want(t, []byte(`{"resourceType":"Group","characteristic":[],"member":[`+member("Patient/a")+`]}`), at, "a"))
+}
+
+func TestWhatAModifierExtensionChangesIsLeftOut(t *testing.T) {
+	const extension = `"modifierExtension":[{"url":"secret"}]`
+	body := []byte(`{"resourceType":"Group",` + extension + `,"member":[` + member("Patient/a") + `]}`)
+	wantOne(t, want(t, body, at), "Group.modifierExtension")
+	if !selection.Modified(body) || selection.Modified(group(member("Patient/a", extension))) {
+		t.Error("a Group is modified by its own extension, and not by a member's")
+	}
+	wantOne(t, want(t, group(member("Patient/a"), member("Patient/b", extension)), at, "a"), "Group.member[1].modifierExtension")
+}
+
 // The work for a member does not grow with the number of members: what that
 // would cost here is beyond the patience of any test.
 func TestAHundredThousandMembersAreRead(t *testing.T) {
@@ -176,7 +235,8 @@ func TestAHundredThousandMembersAreRead(t *testing.T) {
 		m := member(fmt.Sprintf("Patient/p-%d", i), period("2020-01-01", "2030-01-01T00:00:00Z"))
 		members = append(members, m, m)
 	}
-	patients, leftOut := selection.Members(group(members...), at)
+	got := selection.Members(group(members...), at)
+	patients, leftOut := got.Patients, got.LeftOut
 	if len(patients) != many || len(leftOut) != 0 || patients[0] != "p-0" || patients[many-1] != fmt.Sprintf("p-%d", many-1) {
 		t.Errorf("%d patients, %d left out", len(patients), len(leftOut))
 	}

@@ -74,13 +74,28 @@ func TestEachLevelSelectsWhatItIsFor(t *testing.T) {
 	}
 }
 
-func TestSelectionsAreDisjointAndNeverMoreThanAsked(t *testing.T) {
-	levels := []selection.Level{selection.System, selection.Patients, selection.OneGroup}
-	rapid.Check(t, func(t *rapid.T) {
-		asked := selection.Asked{Level: rapid.SampledFrom(levels).Draw(t, "level"), Group: "g"}
-		if rapid.Bool().Draw(t, "has types") {
-			asked.Types = rapid.SliceOf(rapid.SampledFrom(append(slices.Clone(r4.Types()), "Patient", "Group", "Patent"))).Draw(t, "types")
+func TestPatientsThatAreNamedNarrowAndNoGroupComesWithThem(t *testing.T) {
+	want := []store.Selection{{At: tick, Types: except(r4.CompartmentTypes(), "Group"), Cohort: cohort}}
+	asked := selection.Asked{Level: selection.OneGroup, Group: "g", Patients: []string{"a"}}
+	if diff := cmp.Diff(want, asked.Selections(tick, cohort)); diff != "" {
+		t.Errorf("of a group (- want, + got)\n%s", diff)
+	}
+	want[0].Compartments = true
+	for _, patients := range [][]string{{"a"}, {}} {
+		asked := selection.Asked{Level: selection.Patients, Patients: patients}
+		if diff := cmp.Diff(want, asked.Selections(tick, cohort)); diff != "" {
+			t.Errorf("%v (- want, + got)\n%s", patients, diff)
 		}
+	}
+	asked.Types = []string{"Group"}
+	if got := asked.Selections(tick, cohort); len(got) > 0 {
+		t.Errorf("only Groups: %+v", got)
+	}
+}
+
+func TestSelectionsAreDisjointAndNeverMoreThanAsked(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		asked := anyAsked(t)
 		seen := map[string]bool{}
 		for _, s := range asked.Selections(tick, cohort) {
 			if len(s.Types) == 0 || s.At != tick || s.After != 0 {
@@ -99,9 +114,21 @@ func TestSelectionsAreDisjointAndNeverMoreThanAsked(t *testing.T) {
 	})
 }
 
+func anyAsked(t *rapid.T) selection.Asked {
+	levels := []selection.Level{selection.System, selection.Patients, selection.OneGroup}
+	asked := selection.Asked{Level: rapid.SampledFrom(levels).Draw(t, "level"), Group: "g"}
+	if rapid.Bool().Draw(t, "has patients") {
+		asked.Patients = rapid.SliceOf(rapid.SampledFrom([]string{"a", "b"})).Draw(t, "patients")
+	}
+	if rapid.Bool().Draw(t, "has types") {
+		asked.Types = rapid.SliceOf(rapid.SampledFrom(append(slices.Clone(r4.Types()), "Patient", "Group", "Patent"))).Draw(t, "types")
+	}
+	return asked
+}
+
 // beyond says why a type may not be in a selection of what was asked for.
 func beyond(asked selection.Asked, s store.Selection, typ string) string {
-	theGroup := typ == "Group" && slices.Equal(s.IDs, []string{"g"})
+	theGroup := typ == "Group" && slices.Equal(s.IDs, []string{"g"}) && asked.Patients == nil
 	switch {
 	case typ == "OperationOutcome" || !r4.IsType(typ):
 		return "is never exported"
@@ -111,6 +138,8 @@ func beyond(asked selection.Asked, s store.Selection, typ string) string {
 		return "is in no compartment"
 	case asked.Level == selection.OneGroup && s.Cohort != cohort && !theGroup:
 		return "is not narrowed to the group"
+	case asked.Level != selection.System && asked.Patients != nil && (s.Cohort != cohort || typ == "Group"):
+		return "is not narrowed to the patients"
 	case asked.Level == selection.Patients && !s.Compartments:
 		return "is not narrowed to compartments"
 	}
@@ -139,13 +168,15 @@ func TestInCompartment(t *testing.T) {
 }
 
 // What was asked is kept with the job: that no type was named is not the same
-// as that none of those named can be exported.
+// as that none of those named can be exported, nor that no patient was.
 func TestWhatWasAskedIsTheSameAfterJSON(t *testing.T) {
 	for _, asked := range []selection.Asked{
 		{Level: selection.System},
 		{Level: selection.OneGroup, Group: "g", Types: []string{"Patient", "Group"}, After: since},
 		{Level: selection.Patients, Types: []string{"Organization"}},
 		{Level: selection.Patients, Types: []string{}},
+		{Level: selection.Patients, Patients: []string{"a", "b"}},
+		{Level: selection.Patients, Patients: []string{}},
 	} {
 		doc, err := json.Marshal(asked)
 		if err != nil {

@@ -25,7 +25,8 @@ func (e *Engine) attempt(ctx, work context.Context, cancel context.CancelCauseFu
 		defer close(renewed)
 		e.renew(work, f, cancel)
 	}()
-	end, err := e.run(work, u, f)
+	seen, ended := e.cfg.Observe(work, u)
+	end, err := e.run(seen, u, f)
 	why := context.Cause(work)
 	cancel(nil)
 	<-renewed
@@ -35,14 +36,17 @@ func (e *Engine) attempt(ctx, work context.Context, cancel context.CancelCauseFu
 
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), ending)
 	defer done()
-	e.finish(last, u, f, e.verdict(u, end, err, why))
-}
-
-// finish ends the attempt and settles the job.
-func (e *Engine) finish(ctx context.Context, u job.Unit, f store.Fence, end job.UnitEnd) {
-	if !e.end(ctx, u, f, end) {
+	end = e.verdict(u, end, err, why)
+	if !e.end(last, u, f, end) {
+		ended(job.UnitEnd{})
 		return
 	}
+	ended(end)
+	e.finish(last, u, f, end)
+}
+
+// finish does what follows the end of an attempt, and settles the job.
+func (e *Engine) finish(ctx context.Context, u job.Unit, f store.Fence, end job.UnitEnd) {
 	if end.State == job.Succeeded {
 		if err := guard(func() error { return e.cfg.Handlers[u.Kind].Ended(ctx, end) }); err != nil {
 			e.cfg.Log.Warn("remove what a unit replaced", "job", u.Job, "unit", u.ID, "error", err)
@@ -140,7 +144,7 @@ func (e *Engine) end(ctx context.Context, u job.Unit, f store.Fence, end job.Uni
 		if err == nil {
 			return true
 		}
-		if errors.Is(err, store.ErrFenced) {
+		if errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrClosed) {
 			return false
 		}
 		timer := time.NewTimer(pause)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"time"
 
 	"firebreak/operations/job"
 	"firebreak/store"
@@ -94,17 +95,42 @@ func (e *Engine) settle(ctx context.Context, t store.Tenant, id string) job.Job 
 }
 
 // discard removes a job: what it left outside the store first, then its record,
-// so that a crash in between leaves something that finds the rest.
+// so that a crash in between leaves something that finds the rest. That it
+// expired is told before; that it was dismissed, whoever did it has told.
 func (e *Engine) discard(ctx context.Context, j job.Job) {
 	h, ok := e.cfg.Handlers[j.Kind]
 	if !ok {
 		return // an operation that this binary does not offer; its files stay known
 	}
-	err := guard(func() error { return h.Discard(ctx, j) })
+	var err error
+	if j.Dismissed.IsZero() {
+		err = e.cfg.Record(ctx, job.Event{Act: job.Expiry, Tenant: j.Tenant, Job: j.ID, Kind: j.Kind})
+	}
+	if err == nil {
+		err = guard(func() error { return h.Discard(ctx, j) })
+	}
 	if err == nil {
 		err = e.cfg.Store.Remove(ctx, store.Tenant(j.Tenant), j.ID)
 	}
 	if err != nil && ctx.Err() == nil {
 		e.cfg.Log.Error("remove a job", "job", j.ID, "error", err)
+	}
+}
+
+// sweeps has the handlers sweep, now and then, until ctx ends.
+func (e *Engine) sweeps(ctx context.Context) {
+	tick := time.NewTicker(e.cfg.Sweep)
+	defer tick.Stop()
+	for {
+		for kind, h := range e.cfg.Handlers {
+			if err := guard(func() error { return h.Sweep(ctx) }); err != nil && ctx.Err() == nil {
+				e.cfg.Log.Error("sweep", "kind", kind, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }

@@ -31,6 +31,10 @@ type Handler interface {
 	// Ended is told of each end that succeeded and was committed, to remove
 	// what the attempt replaced. A crash may come before it.
 	Ended(ctx context.Context, end job.UnitEnd) error
+	// Sweep removes what is left outside the store that nothing in it names:
+	// of crashes, and of attempts that came to nothing. It may run beside the
+	// work of any job, and breaks off when ctx ends.
+	Sweep(ctx context.Context) error
 	// Discard removes all that the job left outside the store. It may be
 	// called again.
 	Discard(ctx context.Context, j job.Job) error
@@ -51,6 +55,16 @@ type Config struct {
 	Workers  int           // units at work at once; 0: 2
 	Lease    time.Duration // 0: 30 s
 	Idle     time.Duration // how often an idle engine looks for work; 0: 1 s
+	Sweep    time.Duration // how often handlers sweep, at the start too; 0: 1 h
+	// Record is told of each job that expired, before anything of it goes; an
+	// error keeps it, and it is told again. It may be told of one job twice.
+	// nil: nobody is told.
+	Record func(ctx context.Context, e job.Event) error
+	// Observe is told of each attempt at a unit as it begins, and gives the
+	// context for its handler and a function for its end, which is told how the
+	// store has it: a State of "" where this attempt was not to end it, as it
+	// is another's by now. nil: nobody is told.
+	Observe func(ctx context.Context, u job.Unit) (context.Context, func(job.UnitEnd))
 }
 
 // Engine runs jobs until its context ends.
@@ -81,8 +95,19 @@ func New(cfg Config) *Engine {
 	if cfg.Lease == 0 {
 		cfg.Lease = 30 * time.Second
 	}
+	if cfg.Sweep == 0 {
+		cfg.Sweep = time.Hour
+	}
 	if cfg.Idle == 0 {
 		cfg.Idle = time.Second
+	}
+	if cfg.Record == nil {
+		cfg.Record = func(context.Context, job.Event) error { return nil }
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(ctx context.Context, _ job.Unit) (context.Context, func(job.UnitEnd)) {
+			return ctx, func(job.UnitEnd) {}
+		}
 	}
 	e := &Engine{cfg: cfg, freed: make(chan struct{}, 1), work: map[store.Fence]context.CancelCauseFunc{}}
 	for kind := range cfg.Handlers {
@@ -96,6 +121,7 @@ func New(cfg Config) *Engine {
 func (e *Engine) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
+	workers.Go(func() { e.sweeps(ctx) })
 	hints := e.cfg.Store.Watch(ctx)
 	e.unsettled = true // a crash may have come between the end of a job's last unit and its own
 	for ctx.Err() == nil {

@@ -198,7 +198,8 @@ func (b *bench) createOf(kind string, us ...job.Unit) (id string) {
 		ID: fmt.Sprintf("job-%04d", b.jobs), Kind: kind, Tenant: string(north), State: job.Queued,
 		Request: []byte(`{}`), Created: b.clock.Now(), Lifetime: lifetime,
 	}
-	b.ok(b.store.Create(b.Context(), j, of(j.ID, kind, us)))
+	_, err := b.store.Create(b.Context(), j, of(j.ID, kind, us), store.Limit{})
+	b.ok(err)
 	return j.ID
 }
 
@@ -325,6 +326,7 @@ type handler struct {
 	run     func(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (job.UnitEnd, error)
 	ended   func(end job.UnitEnd) error
 	discard func(j job.Job) error
+	sweep   func() error
 }
 
 var succeeded = job.UnitEnd{State: job.Succeeded}
@@ -341,6 +343,13 @@ func (h handler) Ended(_ context.Context, end job.UnitEnd) error {
 		return nil
 	}
 	return h.ended(end)
+}
+
+func (h handler) Sweep(context.Context) error {
+	if h.sweep == nil {
+		return nil
+	}
+	return h.sweep()
 }
 
 func (h handler) Discard(_ context.Context, j job.Job) error {

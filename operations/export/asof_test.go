@@ -152,54 +152,43 @@ func TestSinceOfTheVeryTickLeavesItsVersionOut(t *testing.T) {
 
 func TestAChainOfExportsLosesAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
-	for _, a := range []asked{{level: selection.System}, {level: selection.OneGroup, group: "g"}} {
+	for _, level := range []asked{{level: selection.System}, {level: selection.OneGroup, group: "g"}} {
 		w := newWorld(t, export.Config{UnitSize: 2000, SmallJob: 1, MaxFile: 3000, JoinSize: 1000})
 		w.put(patient("a"), patient("b"), group("g", "a", "b"))
 		ctx, cancel := context.WithCancel(context.Background())
 		var writing sync.WaitGroup
 		writing.Go(func() { w.write(ctx) })
-		c := chain{world: w, asked: a, seen: map[string]bool{}}
-		for range 5 {
-			c.next()
+		seen := map[string]bool{}
+		var since time.Time
+		for i := range 6 {
+			if i == 5 { // the last one with nobody writing
+				cancel()
+				writing.Wait()
+			}
+			a, after := level, store.Tick(0)
+			if i > 0 {
+				a.since, after = instant(since), store.TickOf(since)
+			}
+			r := w.run(a)
+			w.holds(r, after, level)
+			w.apply(r, map[string]string{}, seen)
+			since = r.job.TransactionTime
 		}
 		cancel()
-		writing.Wait()
-		c.next()
-		for typ, lines := range w.model.lines(c.since, 0, a) {
-			for _, line := range lines {
-				if !c.seen[line] {
-					t.Errorf("never exported: a %s: %s", typ, line)
-				}
-			}
-		}
+		w.allOf(seen, w.model.lines(store.TickOf(since), 0, level))
 	}
 }
 
-// chain is exports of which each begins where the one before ended.
-type chain struct {
-	*world
-	asked asked
-	since store.Tick
-	seen  map[string]bool
-}
-
-func (c *chain) next() {
-	c.Helper()
-	a := c.asked
-	if c.since > 0 {
-		a.since = instant(c.since.Time())
-	}
-	r := c.run(a)
-	c.holds(r, c.since, a)
-	for _, lines := range r.lines {
+// allOf checks that every line was seen.
+func (w *world) allOf(seen map[string]bool, lines map[string][]string) {
+	w.Helper()
+	for typ, lines := range lines {
 		for _, line := range lines {
-			if c.seen[line] {
-				c.Errorf("repeated: %s", line)
+			if !seen[line] {
+				w.Errorf("never exported: a %s: %s", typ, line)
 			}
-			c.seen[line] = true
 		}
 	}
-	c.since = store.TickOf(r.job.TransactionTime)
 }
 
 // write goes on writing, each resource anew in turn, until ctx ends.

@@ -3,15 +3,13 @@ package export_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
+	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +32,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each case is a store of its own. The command line may ask for more.
+	if err := flag.Set("rapid.checks", "50"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const tenant = store.Tenant(auth.DefaultTenant)
 
@@ -154,12 +158,15 @@ func (w *world) remove(ref string) {
 
 // asked is a kick-off in a test's words.
 type asked struct {
-	level   selection.Level
-	group   string
-	types   []string
-	since   string
-	lenient bool
-	more    url.Values
+	level      selection.Level
+	group      string
+	types      []string
+	since      string
+	patients   []string // by id; they are sent in a body
+	associated []string
+	lenient    bool
+	more       url.Values
+	key        string
 }
 
 func (a asked) call() export.Call {
@@ -173,7 +180,16 @@ func (a asked) call() export.Call {
 	if a.since != "" {
 		q.Set("_since", a.since)
 	}
-	return export.Call{Level: a.level, Group: a.group, Query: q, URL: "https://example.org/fhir/$export?a=1&b=<2>", Lenient: a.lenient}
+	for _, p := range a.patients {
+		q.Add("patient", "Patient/"+p)
+	}
+	if a.associated != nil {
+		q["includeAssociatedData"] = a.associated
+	}
+	return export.Call{
+		Level: a.level, Group: a.group, Query: q, Body: a.patients != nil, Lenient: a.lenient, Key: a.key,
+		URL: "https://example.org/fhir/$export?a=1&b=<2>", Base: "https://example.org/fhir",
+	}
 }
 
 // kickoff starts a job in a second of its own, so that it need not wait for one.
@@ -252,104 +268,30 @@ func (w *world) run(a asked) result {
 	return w.result(w.finish(w.kickoff(a)))
 }
 
-// result is what a client reads of a job.
-type result struct {
-	job      job.Job
-	manifest fhir.Manifest
-	lines    map[string][]string   // of the output, by type
-	files    map[string][][]string // the same, file by file
-	notes    []string              // diagnostics of the error files
-	names    map[string]bool       // in the file store
-}
-
-func (w *world) result(j job.Job) result {
-	w.Helper()
-	if j.State != job.Succeeded {
-		w.Fatalf("the job is %s: %+v", j.State, j.Error)
-	}
-	body, err := w.export().Manifest(context.Background(), j, "https://example.org/files", false)
-	w.ok("render the manifest", err)
-	r := result{job: j, lines: map[string][]string{}, files: map[string][][]string{}, names: map[string]bool{}}
-	w.ok("read the manifest", json.Unmarshal(body, &r.manifest))
-	for _, f := range r.manifest.Output {
-		lines := w.lines(&r, f)
-		r.lines[f.Type] = append(r.lines[f.Type], lines...)
-		r.files[f.Type] = append(r.files[f.Type], lines)
-		if want := fmt.Sprintf("https://example.org/files/%d.%s.ndjson", len(r.files[f.Type]), f.Type); f.URL != want {
-			w.Errorf("a file is %s where %s comes next", f.URL, want)
-		}
-	}
-	for _, f := range r.manifest.Error {
-		for _, line := range w.lines(&r, f) {
-			r.notes = append(r.notes, diagnostics(line))
-		}
-	}
-	return r
-}
-
-func diagnostics(outcome string) string {
-	var o struct {
-		ResourceType string
-		Issue        []struct{ Diagnostics string }
-	}
-	if err := json.Unmarshal([]byte(outcome), &o); err != nil || o.ResourceType != "OperationOutcome" || len(o.Issue) != 1 {
-		return "not an OperationOutcome: " + outcome
-	}
-	return o.Issue[0].Diagnostics
-}
-
-// lines reads a file that the manifest names, and holds it against what the
-// manifest says of it.
-func (w *world) lines(r *result, f fhir.ManifestFile) []string {
-	w.Helper()
-	name := f.URL[strings.LastIndex(f.URL, "/")+1:]
-	p, err := w.export().Find(context.Background(), r.job, name)
-	w.ok("find "+name, err)
-	if p.Type != f.Type {
-		w.Errorf("%s is found as one of %s", name, p.Type)
-	}
-	r.names[p.Name] = true
-	file, err := w.files.Open(context.Background(), p.Name)
-	w.ok("open "+name, err)
-	b, err := io.ReadAll(file)
-	w.ok("read "+name, err)
-	w.ok("close "+name, file.Close())
-	text, whole := strings.CutSuffix(string(b), "\n")
-	lines := strings.Split(text, "\n")
-	sum := sha256.Sum256(b)
-	switch said := f.Extension.Integrity; {
-	case !whole:
-		w.Errorf("%s does not end in a newline", name)
-	case f.Count == nil || *f.Count != int64(len(lines)):
-		w.Errorf("%s has %d lines; the manifest says %v", name, len(lines), f.Count)
-	case said.Size != int64(len(b)) || said.SHA256 != hex.EncodeToString(sum[:]):
-		w.Errorf("%s is not of the size and sha-256 that the manifest says", name)
-	}
-	for _, line := range lines {
-		var head struct{ ResourceType string }
-		if err := json.Unmarshal([]byte(line), &head); err != nil || head.ResourceType != f.Type {
-			w.Errorf("a line of %s is a %q, %v", name, head.ResourceType, err)
-		}
-	}
-	return lines
-}
-
 // stored lists the files that are there of a job.
 func (w *world) stored(j job.Job) map[string]bool {
 	w.Helper()
 	names := map[string]bool{}
-	list, err := os.ReadDir(filepath.Join(w.dir, "files", j.ID))
+	folder := j.Tenant + "." + j.ID
+	list, err := os.ReadDir(filepath.Join(w.dir, "files", folder))
 	if os.IsNotExist(err) {
 		return names
 	}
 	w.ok("list the files", err)
 	for _, f := range list {
-		names[j.ID+"/"+f.Name()] = true
+		names[folder+"/"+f.Name()] = true
 	}
 	return names
 }
 
 // instant is what a client would send as _since.
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// finalOr is final, or that the handler is stuck.
+func finalOr(h *until) func(job.Job) bool {
+	return func(j job.Job) bool { return final(j) || h.stuck.Load() }
+}
+
+func sortedCopy(list []string) []string { return slices.Sorted(slices.Values(list)) }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,13 +1,13 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
-	"firebreak/fhir"
-	"firebreak/fhir/selection"
 	"firebreak/operations/job"
 	"firebreak/store"
 	"firebreak/store/files"
@@ -20,6 +20,8 @@ type Store interface {
 	store.Scanner
 	store.Jobs
 	store.Units
+	store.Referrers
+	store.Finds
 	store.Cohorts
 	store.Parts
 }
@@ -31,6 +33,11 @@ type Config struct {
 	Now      func() time.Time
 	NewID    func() string // unguessable
 	Lifetime time.Duration // how long results are kept; 0: 7 days
+	// MaxLifetime is how long a client may ask for; 0: 30 days, and Lifetime
+	// at least.
+	MaxLifetime time.Duration
+	Limit       store.Limit // of exports under way
+	Context     bool        // context comes along unasked
 
 	MaxFile  int64 // bytes of a file, but for one larger resource; 0: 256 MiB
 	UnitSize int64 // bytes that a unit is planned to have; 0: 64 MiB
@@ -53,6 +60,7 @@ func New(cfg Config) *Export {
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = 7 * 24 * time.Hour
 	}
+	cfg.MaxLifetime = max(cmp.Or(cfg.MaxLifetime, 30*24*time.Hour), cfg.Lifetime)
 	return &Export{cfg}
 }
 
@@ -60,17 +68,23 @@ func New(cfg Config) *Export {
 const (
 	planning = iota
 	scanning
+	finding
 	joining
 
-	planUnit = "0-plan"
-	scanUnit = "1-scan-%06d"
-	joinUnit = "2-join"
+	planUnit    = "0-plan"
+	scanUnit    = "1-scan-%06d"
+	lookUnit    = "1-look-%06d"
+	deletedUnit = "1-deleted"
+	findUnit    = "2-find"
+	joinUnit    = "3-join"
 )
 
 // args is what a unit is to do: job.Unit.Args.
 type args struct {
 	Work []work `json:"work"`
 	Only bool   `json:"only,omitempty"` // the one unit of its job
+	Look bool   `json:"look,omitempty"` // nothing is written, only Provenance found
+	Gone bool   `json:"gone,omitempty"` // tombstones are written
 }
 
 // work is a range, of the selection of that index.
@@ -86,9 +100,7 @@ func (x *Export) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) 
 		return job.UnitEnd{}, err
 	}
 	a := attempt{Export: x, job: j, unit: u, fence: f, request: req, made: new([]string)}
-	if !req.Nothing {
-		a.selections = req.Selections(store.TickOf(j.TransactionTime), store.CohortID(j.ID))
-	}
+	a.selections = req.selections(store.TickOf(j.TransactionTime), store.CohortID(j.ID))
 	end, err := a.run(ctx)
 	if err != nil {
 		// They are no one's, and the disk may be full. What stays after an
@@ -100,7 +112,7 @@ func (x *Export) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) 
 
 // Discard is what the engine calls to remove a job's files.
 func (x *Export) Discard(ctx context.Context, j job.Job) error {
-	return x.cfg.Files.RemoveFolder(ctx, j.ID)
+	return x.cfg.Files.RemoveFolder(ctx, folder(j.Tenant, j.ID))
 }
 
 // attempt is one attempt at a unit.
@@ -119,21 +131,20 @@ func (a attempt) run(ctx context.Context) (job.UnitEnd, error) {
 	case planning:
 		return a.plan(ctx)
 	case scanning:
-		return a.write(ctx)
+		return a.work(ctx)
+	case finding:
+		return a.emitFinds(ctx)
 	}
 	return a.join(ctx)
 }
 
 // plan reads the group, and adds the units that do the work.
 func (a attempt) plan(ctx context.Context) (job.UnitEnd, error) {
-	notes := a.request.Ignored
-	if a.request.Level == selection.OneGroup {
-		leftOut, err := a.members(ctx)
-		if err != nil {
-			return job.UnitEnd{}, err
-		}
-		notes = append(notes, leftOut...)
+	notes, err := a.cohort(ctx)
+	if err != nil {
+		return job.UnitEnd{}, err
 	}
+	notes = append(slices.Clone(a.request.Ignored), notes...)
 	end := job.UnitEnd{State: job.Succeeded}
 	units, err := a.units(ctx)
 	if err != nil {
@@ -151,35 +162,53 @@ func (a attempt) plan(ctx context.Context) (job.UnitEnd, error) {
 
 // units cuts the work.
 func (a attempt) units(ctx context.Context) ([]job.Unit, error) {
-	var all []work
-	var bytes int64
-	for i, sel := range a.selections {
-		ranges, err := a.cfg.Store.Split(ctx, a.fence.Tenant, sel, a.cfg.UnitSize)
+	all, bytes, err := a.split(ctx, a.selections)
+	if err != nil {
+		return nil, err
+	}
+	extra, err := a.extraUnits(ctx)
+	if err != nil {
+		return nil, err
+	}
+	small := bytes <= a.cfg.SmallJob
+	switch {
+	case len(all) == 0 && len(extra) == 0:
+		return nil, nil
+	case small && len(extra) == 0:
+		u, err := a.newUnit(fmt.Sprintf(scanUnit, 1), scanning, args{Work: all, Only: true}, bytes)
+		return []job.Unit{u}, err
+	case small && len(all) > 0:
+		u, err := a.newUnit(fmt.Sprintf(scanUnit, 1), scanning, args{Work: all}, bytes)
 		if err != nil {
 			return nil, err
+		}
+		extra = append(extra, u)
+	default:
+		for i, w := range all {
+			u, err := a.newUnit(fmt.Sprintf(scanUnit, i+1), scanning, args{Work: []work{w}}, w.Bytes)
+			if err != nil {
+				return nil, err
+			}
+			extra = append(extra, u)
+		}
+	}
+	last, err := a.newUnit(joinUnit, joining, args{}, 0)
+	return append(extra, last), err
+}
+
+// split cuts selections into ranges, and sums their bytes.
+func (a attempt) split(ctx context.Context, selections []store.Selection) (all []work, bytes int64, err error) {
+	for i, sel := range selections {
+		ranges, err := a.cfg.Store.Split(ctx, a.fence.Tenant, sel, a.cfg.UnitSize)
+		if err != nil {
+			return nil, 0, err
 		}
 		for _, r := range ranges {
 			all = append(all, work{i, r})
 			bytes += r.Bytes
 		}
 	}
-	switch {
-	case len(all) == 0:
-		return nil, nil
-	case bytes <= a.cfg.SmallJob:
-		u, err := a.newUnit(fmt.Sprintf(scanUnit, 1), scanning, args{Work: all, Only: true}, bytes)
-		return []job.Unit{u}, err
-	}
-	units := make([]job.Unit, 0, len(all)+1)
-	for i, w := range all {
-		u, err := a.newUnit(fmt.Sprintf(scanUnit, i+1), scanning, args{Work: []work{w}}, w.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		units = append(units, u)
-	}
-	last, err := a.newUnit(joinUnit, joining, args{}, 0)
-	return append(units, last), err
+	return all, bytes, nil
 }
 
 func (a attempt) newUnit(id string, phase int, what args, bytes int64) (job.Unit, error) {
@@ -188,78 +217,4 @@ func (a attempt) newUnit(id string, phase int, what args, bytes int64) (job.Unit
 		Job: a.job.ID, Tenant: a.job.Tenant, Kind: Kind, ID: id, Phase: phase,
 		Args: doc, Counts: job.Counts{Planned: bytes},
 	}, err
-}
-
-// memberPage is how many members are looked up and added at a time.
-const memberPage = 1000
-
-// members makes the members of the group, as of the job's instant, the cohort.
-func (a attempt) members(ctx context.Context) (leftOut []fhir.Issue, err error) {
-	body, err := a.group(ctx)
-	if err != nil {
-		return nil, err
-	}
-	patients, leftOut := selection.Members(body, a.job.TransactionTime)
-	for len(patients) > 0 {
-		page := patients[:min(memberPage, len(patients))]
-		patients = patients[len(page):]
-		there, missing, err := a.present(ctx, page)
-		if err != nil {
-			return nil, err
-		}
-		leftOut = append(leftOut, missing...)
-		if err := a.cfg.Store.AddMembers(ctx, a.fence, there); err != nil {
-			return nil, err
-		}
-	}
-	return leftOut, nil
-}
-
-// group reads the Group as of the job's instant.
-func (a attempt) group(ctx context.Context) ([]byte, error) {
-	var body []byte
-	err := a.asOf(ctx, "Group", []string{a.request.Group}, func(v *store.Version) error {
-		body = append(body, v.Body...)
-		return nil
-	})
-	if err == nil && body == nil {
-		err = &job.Failure{Permanent: true, Reason: job.Reason{Code: string(fhir.CodeNotFound), Message: "the Group was deleted before the export began"}}
-	}
-	return body, err
-}
-
-// present gives of the patients those that are there as of the job's instant,
-// and says of each other one that it is left out.
-func (a attempt) present(ctx context.Context, patients []string) (there []string, leftOut []fhir.Issue, err error) {
-	found := make(map[string]bool, len(patients))
-	err = a.asOf(ctx, "Patient", patients, func(v *store.Version) error {
-		found[v.ID.ID] = true
-		return nil
-	})
-	for _, p := range patients {
-		if found[p] {
-			there = append(there, p)
-			continue
-		}
-		leftOut = append(leftOut, fhir.Issue{
-			Severity: fhir.Warning, Code: fhir.CodeNotFound,
-			Diagnostics: fhir.ID{Type: "Patient", ID: p}.String() + " is a member of the Group and is not on this server",
-		})
-	}
-	return there, leftOut, err
-}
-
-// asOf yields those of the resources that are there as of the job's instant.
-func (a attempt) asOf(ctx context.Context, typ string, ids []string, yield func(*store.Version) error) error {
-	sel := store.Selection{At: store.TickOf(a.job.TransactionTime), Types: []string{typ}, IDs: ids}
-	ranges, err := a.cfg.Store.Split(ctx, a.fence.Tenant, sel, 1<<40)
-	if err != nil {
-		return err
-	}
-	for _, r := range ranges {
-		if err := a.cfg.Store.Scan(ctx, a.fence.Tenant, sel, r, "", yield); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -99,7 +99,7 @@ func TestTinySizesReallyCutAndJoin(t *testing.T) {
 	w.ok("list parts", err)
 	joins := 0
 	for _, p := range parts {
-		if strings.HasPrefix(p.ID, "2-join") {
+		if strings.HasPrefix(p.ID, "3-join") {
 			joins++
 		}
 		if p.N == 0 {

@@ -119,7 +119,7 @@ func TestAFileThatVanishesFailsTheJob(t *testing.T) {
 	w.fill()
 	j := w.kickoff(asked{level: selection.System})
 	vanish := func() {
-		list, err := filepath.Glob(filepath.Join(w.dir, "files", j.ID, "1-scan-000003.*"))
+		list, err := filepath.Glob(filepath.Join(w.dir, "files", j.Tenant+"."+j.ID, "1-scan-000003.*"))
 		w.ok("list files", err)
 		if len(list) != 1 {
 			t.Fatalf("the unit has files %v", list)
@@ -138,7 +138,7 @@ func TestAFileThatShrankFailsTheJob(t *testing.T) {
 	w.fill()
 	j := w.kickoff(asked{level: selection.System})
 	shrink := func() {
-		list, err := filepath.Glob(filepath.Join(w.dir, "files", j.ID, "1-scan-*.Observation.ndjson"))
+		list, err := filepath.Glob(filepath.Join(w.dir, "files", j.Tenant+"."+j.ID, "1-scan-*.Observation.ndjson"))
 		w.ok("list files", err)
 		w.ok("cut a file", os.Truncate(list[0], 10))
 	}

@@ -47,7 +47,7 @@ func TestMembersThatAreNoneAreLeftOutAndTheDoubtfulNamed(t *testing.T) {
 		t.Errorf("%d patients", n)
 	}
 	said := strings.Join(r.notes, "\n")
-	for _, named := range []string{"Patient/never", "Patient/gone", "a Practitioner", "a Group"} {
+	for _, named := range []string{"Patient/never", "Patient/gone", "Practitioner/p", "Group/other"} {
 		if !strings.Contains(said, named) {
 			t.Errorf("%s is not named:\n%s", named, said)
 		}
@@ -158,5 +158,8 @@ func TestAStoredOperationOutcomeIsNeverExported(t *testing.T) {
 		if len(r.manifest.Error) > 0 || len(r.lines["OperationOutcome"]) > 0 {
 			t.Errorf("error %v, output %v", r.manifest.Error, r.lines)
 		}
+	}
+	if at, err := w.store.Clock(context.Background(), tenant); err != nil || at == 0 {
+		t.Errorf("clock %d, %v", at, err)
 	}
 }

@@ -35,7 +35,7 @@ type joinHook struct {
 }
 
 func (h *joinHook) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (job.UnitEnd, error) {
-	if u.Phase == 2 {
+	if u.ID == "3-join" {
 		h.once.Do(h.before)
 	}
 	return h.Export.Run(ctx, j, u, f)

@@ -55,21 +55,12 @@ func (x *Export) Ended(ctx context.Context, end job.UnitEnd) error {
 // outputs are the files that the units wrote, ordered by unit, and so by type.
 func (a attempt) outputs(ctx context.Context) ([]job.Part, error) {
 	var out []job.Part
-	for after := ""; ; {
-		page, err := a.cfg.Store.PartsOf(ctx, a.fence.Tenant, a.job.ID, after, partPage)
-		if err != nil {
-			return nil, err
+	err := a.parts(ctx, a.job, func(p job.Part) {
+		if p.Category == job.Output {
+			out = append(out, p)
 		}
-		for _, p := range page {
-			after = p.ID
-			if p.Category == job.Output {
-				out = append(out, p)
-			}
-		}
-		if len(page) < partPage {
-			return out, nil
-		}
-	}
+	})
+	return out, err
 }
 
 // groups puts together what becomes one file.

@@ -57,7 +57,13 @@ func TestParametersThatCannotWorkAreRefusedAtKickOff(t *testing.T) {
 		{selection.System, "_outputFormat=ndjson&_outputFormat=ndjson", fhir.CodeInvalid, "given twice"},
 		{selection.System, "_elements=id", fhir.CodeNotSupported, "_elements"},
 		{selection.System, "_until=" + since, fhir.CodeNotSupported, "_until"},
-		{selection.System, "patient=Patient/1", fhir.CodeNotSupported, "patient"},
+		{selection.System, "patient=Patient/1", fhir.CodeInvalid, "[base]/Patient/$export"},
+		{selection.Patients, "patient=Patient/1", fhir.CodeInvalid, "POST"},
+		{selection.OneGroup, "patient=Patient/1", fhir.CodeInvalid, "POST"},
+		{selection.System, "includeAssociatedData=Foo", fhir.CodeNotSupported, "includeAssociatedData"},
+		{selection.System, "includeAssociatedData=_secret", fhir.CodeNotSupported, "includeAssociatedData"},
+		{selection.Patients, "includeAssociatedData=LatestProvenanceResources,", fhir.CodeNotSupported, "includeAssociatedData"},
+		{selection.Patients, "includeAssociatedData=", fhir.CodeNotSupported, "includeAssociatedData"},
 		{selection.System, "Jane%20Doe=1", fhir.CodeNotSupported, "a parameter is not supported"},
 		{selection.System, "_typefilter=Patient?name=secret", fhir.CodeNotSupported, "_typefilter"},
 	} {
@@ -121,12 +127,14 @@ func TestWhatLenientHandlingIgnoresIsInTheErrorFile(t *testing.T) {
 	w := newWorld(t, export.Config{})
 	w.fill()
 	a := asked{level: selection.Patients, types: []string{"Patient", "MissingType", "Organization"}, lenient: true, more: url.Values{
-		"_elements": {"id"}, "_typeFilter": {"Patient?name=canary"}, "Jane Doe": {"1"}, "_until": {"a", "b"},
+		"includeAssociatedData": {"Foo", "RelevantProvenanceResources"},
+		"_elements":             {"id"}, "_typeFilter": {"Patient?name=canary"}, "Jane Doe": {"1"}, "_until": {"a", "b"},
 	}}
 	r := w.run(a)
-	a.types = []string{"Patient"}
+	a.types, a.associated = []string{"Patient"}, relevant
 	w.holds(r, 0, a)
 	want := []string{
+		"includeAssociatedData has a value that is not supported; it was ignored",
 		"a parameter is not supported by $export and was ignored",
 		"the parameter _elements is not supported by $export and was ignored",
 		"_type names what is not a resource type of FHIR R4; it was ignored",
@@ -164,6 +172,37 @@ func TestWhoAsksForUnknownTypesOnlyGetsNothing(t *testing.T) {
 		r := w.run(a)
 		if len(r.lines) != 0 || len(r.notes) == 0 {
 			t.Errorf("%s %v: %d types came, and it says %q", a.level, a.types, len(r.lines), r.notes)
+		}
+	}
+}
+
+func TestPatientsCannotBeNamedToTheSystemNorInAnAddress(t *testing.T) {
+	w := newWorld(t, export.Config{})
+	w.put(patient("a"), group("g", "a"))
+	for _, lenient := range []bool{false, true} {
+		for _, level := range []selection.Level{selection.System, selection.Patients, selection.OneGroup} {
+			if _, err := w.ask(level, "patient=Patient/a", lenient); fhir.KindOf(err) != fhir.Invalid {
+				t.Errorf("%s by GET: %v", level, err)
+			}
+		}
+		c := asked{level: selection.System, patients: []string{"a"}, lenient: lenient}.call()
+		if _, err := w.export().Kickoff(context.Background(), auth.Local(), c); fhir.KindOf(err) != fhir.Invalid {
+			t.Errorf("the system by POST: %v", err)
+		}
+	}
+}
+
+// Who may not export is not told who is there either.
+func TestNobodyLearnsFromARefusalWhoIsThere(t *testing.T) {
+	w := newWorld(t, export.Config{})
+	w.put(patient("a"), group("g", "a"))
+	for _, named := range []string{"a", "nobody"} {
+		for _, id := range []string{"g", "none"} {
+			c := asked{level: selection.OneGroup, group: id, patients: []string{named}}.call()
+			_, err := w.export().Kickoff(context.Background(), auth.Principal{Tenant: auth.DefaultTenant, Client: "c"}, c)
+			if fhir.KindOf(err) != fhir.Forbidden {
+				t.Errorf("Patient/%s, Group/%s: %v", named, id, err)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"firebreak/fhir"
@@ -14,7 +15,15 @@ import (
 )
 
 // FileName is the last segment of a public file's URL.
-func FileName(p job.Part) string { return fmt.Sprintf("%d.%s.ndjson", p.N, p.Type) }
+func FileName(p job.Part) string {
+	name := fmt.Sprintf("%d.%s.ndjson", p.N, p.Type)
+	if p.Category == job.Deleted {
+		return deletedPrefix + name // a Bundle may be among the output too
+	}
+	return name
+}
+
+const deletedPrefix = "deleted."
 
 // Manifest renders the completion manifest of a job that is ready (Bulk Data,
 // "Response - Complete Status"). files is the absolute URL that FileName goes
@@ -38,9 +47,12 @@ func (x *Export) Manifest(ctx context.Context, j job.Job, files string, token bo
 			Type: p.Type, URL: files + "/" + FileName(p), Count: &p.Count,
 			Extension: &fhir.ManifestFileExtension{Integrity: &fhir.FileIntegrity{Size: p.Size, SHA256: p.SHA256}},
 		}
-		if p.Category == job.Errors {
+		switch p.Category {
+		case job.Errors:
 			m.Error = append(m.Error, f)
-		} else {
+		case job.Deleted:
+			m.Deleted = append(m.Deleted, f)
+		case job.Output:
 			m.Output = append(m.Output, f)
 		}
 	}
@@ -52,43 +64,53 @@ func (x *Export) Manifest(ctx context.Context, j job.Job, files string, token bo
 	return out.Bytes(), err
 }
 
-// public lists the files of a job in the order of the manifest.
-func (x *Export) public(ctx context.Context, j job.Job) ([]job.Part, error) {
-	var out []job.Part
+// parts calls f with the record of each file of a job.
+func (x *Export) parts(ctx context.Context, j job.Job, f func(job.Part)) error {
 	for after := ""; ; {
 		page, err := x.cfg.Store.PartsOf(ctx, store.Tenant(j.Tenant), j.ID, after, partPage)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, p := range page {
 			after = p.ID
-			if p.N > 0 {
-				out = append(out, p)
-			}
+			f(p)
 		}
 		if len(page) < partPage {
-			break
+			return nil
 		}
 	}
+}
+
+// public lists the files of a job in the order of the manifest.
+func (x *Export) public(ctx context.Context, j job.Job) ([]job.Part, error) {
+	var out []job.Part
+	err := x.parts(ctx, j, func(p job.Part) {
+		if p.N > 0 {
+			out = append(out, p)
+		}
+	})
 	slices.SortFunc(out, func(a, b job.Part) int {
 		if c := strings.Compare(a.Type, b.Type); c != 0 {
 			return c
 		}
 		return a.N - b.N
 	})
-	return out, nil
+	return out, err
 }
 
 // Find finds the file that a FileName names; store.ErrNotFound.
 func (x *Export) Find(ctx context.Context, j job.Job, name string) (job.Part, error) {
-	var n int
-	var typ string
-	if _, err := fmt.Sscanf(strings.Replace(name, ".", " ", 1), "%d %s", &n, &typ); err != nil {
+	plain, deleted := strings.CutPrefix(name, deletedPrefix)
+	number, typ, _ := strings.Cut(strings.TrimSuffix(plain, ".ndjson"), ".")
+	n, err := strconv.Atoi(number)
+	if err != nil {
 		return job.Part{}, store.ErrNotFound
 	}
-	typ = strings.TrimSuffix(typ, ".ndjson")
 	category := job.Output
-	if typ == "OperationOutcome" {
+	switch {
+	case deleted:
+		category = job.Deleted
+	case typ == "OperationOutcome":
 		category = job.Errors // a stored one is never exported
 	}
 	p, err := x.cfg.Store.Part(ctx, store.Tenant(j.Tenant), j.ID, category, typ, n)

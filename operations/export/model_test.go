@@ -1,7 +1,6 @@
 package export_test
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -13,83 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// resource is a resource with what an export must know of it, said by the test
-// and not read from its body.
-type resource struct {
-	typ, id, body string
-	patients      []string // in whose compartments it is
-	members       []string // of a Group: the patients that an export follows
-}
-
-func (r resource) ref() string { return r.typ + "/" + r.id }
-
-func patient(id string, links ...string) resource {
-	var link strings.Builder
-	for _, other := range links {
-		fmt.Fprintf(&link, `,{"other":{"reference":"Patient/%s"},"type":"seealso"}`, other)
-	}
-	body := fmt.Sprintf(`{"resourceType":"Patient","id":%q,"name":[{"text":"é <&>"}]`, id)
-	if len(links) > 0 {
-		body += `,"link":[` + link.String()[1:] + `]`
-	}
-	return resource{typ: "Patient", id: id, body: body + "}", patients: append([]string{id}, links...)}
-}
-
-// observation is about a patient; "" for nobody.
-func observation(id, subject, value string) resource {
-	r := resource{typ: "Observation", id: id}
-	r.body = fmt.Sprintf(`{"resourceType":"Observation","id":%q,"valueString":%q`, id, value)
-	if subject != "" {
-		r.body += `,"subject":{"reference":"Patient/` + subject + `"}`
-		r.patients = []string{subject}
-	}
-	r.body += "}"
-	return r
-}
-
-// performed is an observation of nobody that a patient made.
-func performed(id, performer string) resource {
-	body := fmt.Sprintf(`{"resourceType":"Observation","id":%q,"performer":[{"reference":"Patient/%s"}]}`, id, performer)
-	return resource{typ: "Observation", id: id, body: body, patients: []string{performer}}
-}
-
-func appointment(id string, patients ...string) resource {
-	var actors []string
-	for _, p := range patients {
-		actors = append(actors, fmt.Sprintf(`{"actor":{"reference":"Patient/%s"},"status":"accepted"}`, p))
-	}
-	body := fmt.Sprintf(`{"resourceType":"Appointment","id":%q,"participant":[%s]}`, id, strings.Join(actors, ","))
-	return resource{typ: "Appointment", id: id, body: body, patients: patients}
-}
-
-func organization(id string) resource {
-	return resource{typ: "Organization", id: id, body: fmt.Sprintf(`{"resourceType":"Organization","id":%q,"name":"n"}`, id)}
-}
-
-func outcome(id string) resource {
-	return resource{typ: "OperationOutcome", id: id, body: fmt.Sprintf(`{"resourceType":"OperationOutcome","id":%q,"issue":[]}`, id)}
-}
-
-// group has members that are followed.
-func group(id string, members ...string) resource { return groupWith(id, members) }
-
-// groupWith has further entries of Group.member, which are not followed.
-func groupWith(id string, members []string, others ...string) resource {
-	entries := slices.Clone(others)
-	for _, m := range members {
-		entries = append(entries, `{"entity":{"reference":"Patient/`+m+`"}}`)
-	}
-	r := resource{typ: "Group", id: id, patients: slices.Clone(members), members: members}
-	r.body = fmt.Sprintf(`{"resourceType":"Group","id":%q,"type":"person","actual":true,"member":[%s]}`, id, strings.Join(entries, ","))
-	for _, o := range others {
-		if _, ref, ok := strings.Cut(o, `"Patient/`); ok {
-			other, _, _ := strings.Cut(ref, `"`)
-			r.patients = append(r.patients, other)
-		}
-	}
-	return r
-}
-
 // model is every version there ever was. What an export of it holds is found
 // by looking at all of them.
 type model struct {
@@ -97,25 +19,41 @@ type model struct {
 	all []version
 }
 
-// version is one version of a resource, and the line that shows it.
+// version is one version of a resource, and the line that shows it. Of a
+// deletion the resource is the one that was there before.
 type version struct {
 	resource
 	line    string
 	at      store.Tick
 	deleted bool
+	seq     int // in the order of writing
 }
 
 func (m *model) add(v version) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	v.seq = len(m.all)
+	if v.deleted {
+		for _, before := range m.all {
+			if before.ref() == v.ref() && !before.deleted {
+				v.resource = before.resource
+			}
+		}
+	}
 	m.all = append(m.all, v)
 }
 
 // asOf is what was there at an instant, by reference.
 func (m *model) asOf(at store.Tick) map[string]version {
+	there, _ := m.state(at)
+	return there
+}
+
+// state is what was there at an instant, and what was deleted.
+func (m *model) state(at store.Tick) (there, gone map[string]version) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	there := map[string]version{}
+	there, gone = map[string]version{}, map[string]version{}
 	for _, v := range m.all {
 		if old, ok := there[v.ref()]; v.at <= at && (!ok || v.at > old.at) {
 			there[v.ref()] = v
@@ -124,49 +62,203 @@ func (m *model) asOf(at store.Tick) map[string]version {
 	for ref, v := range there {
 		if v.deleted {
 			delete(there, ref)
+			gone[ref] = v
 		}
 	}
-	return there
+	return there, gone
 }
 
 // compartmentTypes are the types in the tests that can be in a compartment.
-var compartmentTypes = []string{"Appointment", "Group", "Observation", "Patient"}
+var compartmentTypes = []string{"Appointment", "Group", "Observation", "Patient", "Provenance"}
+
+// contextTypes are those that come along as context.
+var contextTypes = []string{"Device", "Location", "Medication", "Organization", "Practitioner", "PractitionerRole"}
+
+// view is an export as the model sees it.
+type view struct {
+	asked
+	since       store.Tick
+	there, gone map[string]version
+	cohort      map[string]bool
+	others      map[string]bool // members that are no patients, by reference
+	mode        string          // of Provenance: "", "all", "relevant", "latest"
+}
+
+func (m *model) view(at, since store.Tick, a asked) view {
+	v := view{asked: a, since: since, cohort: map[string]bool{}, others: map[string]bool{}}
+	v.there, v.gone = m.state(at)
+	v.members(a.group, map[string]bool{})
+	if a.level == selection.Patients {
+		for _, p := range a.patients {
+			v.member(p)
+		}
+	}
+	switch {
+	case slices.Contains(a.associated, "RelevantProvenanceResources"):
+		v.mode = "relevant"
+	case slices.Contains(a.associated, "LatestProvenanceResources"):
+		v.mode = "latest"
+	case a.level != selection.System && v.wants("Provenance"):
+		v.mode = "all"
+	}
+	return v
+}
+
+func (v view) wants(typ string) bool { return v.types == nil || slices.Contains(v.types, typ) }
+
+// members follows a group and those nested in it.
+func (v view) members(group string, seen map[string]bool) {
+	if seen[group] {
+		return
+	}
+	seen[group] = true
+	g := v.there["Group/"+group]
+	for _, p := range g.members {
+		if v.patients == nil || slices.Contains(v.patients, p) {
+			v.member(p)
+		}
+	}
+	for _, ref := range g.others {
+		if typ, _, _ := strings.Cut(ref, "/"); v.patients == nil && v.wants(typ) {
+			v.others[ref] = true
+		}
+	}
+	for _, n := range g.nested {
+		v.members(n, seen)
+	}
+}
+
+// member adds a patient who is there, or whose deletion is a change.
+func (v view) member(p string) {
+	_, there := v.there["Patient/"+p]
+	if gone, ok := v.gone["Patient/"+p]; there || ok && v.since > 0 && gone.at > v.since {
+		v.cohort[p] = true
+	}
+}
 
 // lines are those that an export as of an instant must have, by type.
 func (m *model) lines(at, since store.Tick, a asked) map[string][]string {
-	there := m.asOf(at)
-	cohort := map[string]bool{}
-	for _, member := range there["Group/"+a.group].members {
-		_, cohort[member] = there["Patient/"+member]
+	v := m.view(at, since, a)
+	out := v.base()
+	for ref := range v.provenance(out) {
+		out[ref] = v.there[ref]
+	}
+	for ref := range v.others {
+		if o, ok := v.there[ref]; ok && o.at > since {
+			out[ref] = o
+		}
+	}
+	for ref := range v.context(out) {
+		out[ref] = v.there[ref]
 	}
 	lines := map[string][]string{}
-	for _, v := range there {
-		if v.at > since && a.means(v.resource, cohort) {
-			lines[v.typ] = append(lines[v.typ], v.line)
-		}
+	for _, one := range out {
+		lines[one.typ] = append(lines[one.typ], one.line)
 	}
 	return lines
 }
 
-// means tells whether a resource belongs in an export.
-func (a asked) means(r resource, cohort map[string]bool) bool {
+// base is what is asked for by itself.
+func (v view) base() map[string]version {
+	out := map[string]version{}
+	for ref, one := range v.there {
+		if one.at > v.since && v.wants(one.typ) && v.means(one.resource) && (v.mode == "" || one.typ != "Provenance") {
+			out[ref] = one
+		}
+	}
+	return out
+}
+
+// provenance is what comes along with what is exported.
+func (v view) provenance(base map[string]version) map[string]bool {
+	out, newest := map[string]bool{}, map[string]version{}
+	for ref, p := range v.there {
+		if p.typ != "Provenance" || v.mode == "" {
+			continue
+		}
+		for _, target := range p.targets {
+			one, there := v.there[target]
+			_, exported := base[target]
+			switch last := newest[target]; {
+			case v.mode == "all" && there && v.means(one.resource) && p.at > v.since, v.mode == "relevant" && exported:
+				out[ref] = true
+			case v.mode == "latest" && exported && (last.at < p.at || last.at == p.at && last.seq < p.seq):
+				newest[target] = p
+			}
+		}
+		if v.mode == "all" && v.means(p.resource) && p.at > v.since {
+			out[ref] = true
+		}
+	}
+	for _, p := range newest {
+		out[p.ref()] = true
+	}
+	return out
+}
+
+// context is what resources of patients refer to.
+func (v view) context(exported map[string]version) map[string]bool {
+	out := map[string]bool{}
+	if v.level == selection.System || !slices.Contains(v.associated, "_context") {
+		return out
+	}
+	for _, one := range exported {
+		for _, ref := range one.refs {
+			if c, ok := v.there[ref]; ok && slices.Contains(contextTypes, c.typ) {
+				out[ref] = true
+			}
+		}
+	}
+	return out
+}
+
+// deletions are those that an export must tell of, by reference.
+func (m *model) deletions(at, since store.Tick, a asked) []string {
+	v := m.view(at, since, a)
+	var out []string
+	for ref, one := range v.gone {
+		if since == 0 || one.at <= since {
+			continue
+		}
+		asked := v.wants(one.typ) && v.means(one.resource)
+		if v.mode != "" && one.typ == "Provenance" {
+			asked = v.held(ref) || slices.ContainsFunc(one.targets, v.held)
+		}
+		if asked || v.others[ref] {
+			out = append(out, ref)
+		}
+	}
+	return out
+}
+
+// held tells whether Provenance comes along with a resource, or did until its
+// deletion.
+func (v view) held(ref string) bool {
+	one, there := v.there[ref]
+	if gone, ok := v.gone[ref]; !there && ok && gone.at > v.since {
+		one, there = gone, true
+	}
+	return there && v.means(one.resource) && (v.mode == "all" || v.wants(one.typ))
+}
+
+// means tells whether a resource belongs in an export, but for its type and
+// its age.
+func (v view) means(r resource) bool {
 	switch {
 	case r.typ == "OperationOutcome":
 		return false
-	case a.types != nil && !slices.Contains(a.types, r.typ):
-		return false
-	case a.level == selection.System:
+	case v.level == selection.System:
 		return true
 	case !slices.Contains(compartmentTypes, r.typ):
 		return false
-	case a.level == selection.Patients:
+	case v.level == selection.Patients && v.patients == nil:
 		return len(r.patients) > 0
 	case r.typ == "Group":
-		return r.id == a.group
+		return r.id == v.group && v.patients == nil
 	case r.typ == "Patient":
-		return cohort[r.id]
+		return v.cohort[r.id]
 	}
-	return slices.ContainsFunc(r.patients, func(p string) bool { return cohort[p] })
+	return slices.ContainsFunc(r.patients, func(p string) bool { return v.cohort[p] })
 }
 
 // sorted compares lists as multisets.
@@ -175,8 +267,11 @@ var sorted = cmp.Options{cmpopts.SortSlices(strings.Compare), cmpopts.EquateEmpt
 // holds compares a result with the model, as of the result's own instant.
 func (w *world) holds(r result, since store.Tick, a asked) {
 	w.Helper()
-	want := w.model.lines(store.TickOf(r.job.TransactionTime), since, a)
-	if d := cmp.Diff(want, r.lines, sorted); d != "" {
-		w.Errorf("export of %s %s %v (- model, + export):\n%s", a.level, a.group, a.types, d)
+	at := store.TickOf(r.job.TransactionTime)
+	if d := cmp.Diff(w.model.lines(at, since, a), r.lines, sorted); d != "" {
+		w.Errorf("export of %s %s %v %v %v since %d (- model, + export):\n%s", a.level, a.group, a.types, a.patients, a.associated, since, d)
+	}
+	if d := cmp.Diff(w.model.deletions(at, since, a), r.deleted, sorted); d != "" {
+		w.Errorf("deletions of %s %s %v %v %v since %d (- model, + export):\n%s", a.level, a.group, a.types, a.patients, a.associated, since, d)
 	}
 }

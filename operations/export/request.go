@@ -2,21 +2,25 @@
 // (https://hl7.org/fhir/uv/bulkdata/STU2/export.html, and STU3): it writes
 // resources as of one instant into ndjson files.
 //
-// A job has three phases. Its plan, one unit, reads the members of the group,
-// cuts what is asked for into ranges of keys, and makes a unit of each. A unit
-// scans its ranges and writes files, which are on disk before the unit ends.
-// The last unit joins small files of a type and numbers all. Small work is one
+// A job has phases. Its plan, one unit, reads the members of the group, cuts
+// what is asked for into ranges of keys, and makes a unit of each. A unit scans
+// its ranges and writes files, which are on disk before the unit ends. What it
+// meets that more comes along with, such as Provenance, it notes as rows of the
+// job, so that the next phase writes each once. The last unit joins small files
+// of a type and numbers all. Small work that nothing comes along with is one
 // unit, which numbers its files itself.
 package export
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"firebreak/auth"
@@ -35,9 +39,15 @@ type Request struct {
 	selection.Asked
 	URL     string       `json:"url"` // of the kick-off, as the client sent it
 	Ignored []fhir.Issue `json:"ignored,omitempty"`
-	// Nothing: types were asked for, and none of them is left. Asked alone
-	// cannot say so, as no types are all types there.
-	Nothing bool `json:"nothing,omitempty"`
+	// Provenance is which Provenance comes along with what is exported.
+	Provenance Provenance `json:"provenance,omitempty"`
+	// Context are the types of what comes along because what is exported
+	// refers to it.
+	Context []string `json:"context,omitempty"`
+	// Retain is how long the client wants the results kept; 0: the usual time.
+	Retain time.Duration `json:"-"`
+
+	context bool // context was asked for
 }
 
 // Call is a kick-off in plain values.
@@ -45,8 +55,14 @@ type Call struct {
 	Level   selection.Level
 	Group   string     // the id, at the level of a group
 	Query   url.Values // the parameters
+	Body    bool       // they came in a body, not in a URL
 	URL     string     // the absolute URL of the kick-off
+	Base    string     // the absolute URL of the FHIR base
 	Lenient bool       // parameters that cannot be used are ignored and reported
+	Key     string     // the Idempotency-Key; "": none
+	// Announce is told of the job just before it is written; an error refuses
+	// it. nil: nobody is told.
+	Announce func(ctx context.Context, j job.Job) error
 }
 
 // Kickoff checks a call and starts its job. A call that cannot work is refused
@@ -57,7 +73,10 @@ func (x *Export) Kickoff(ctx context.Context, p auth.Principal, c Call) (job.Job
 	if err := x.read(ctx, t, c, &req); err != nil {
 		return job.Job{}, err
 	}
-	if err := x.allowed(ctx, p, &req); err != nil {
+	if err := x.allowed(p, &req); err != nil {
+		return job.Job{}, err
+	}
+	if err := x.there(ctx, p, &req, c.Lenient); err != nil {
 		return job.Job{}, err
 	}
 	at, err := x.cfg.Store.Barrier(ctx, t, time.Second)
@@ -70,26 +89,36 @@ func (x *Export) Kickoff(ctx context.Context, p auth.Principal, c Call) (job.Job
 	}
 	j := job.Job{
 		ID: x.cfg.NewID(), Kind: Kind, Tenant: p.Tenant, Owner: job.Owner{Client: p.Client, User: p.User},
-		State: job.Queued, Request: doc, TransactionTime: at.Time(), Created: x.cfg.Now(), Lifetime: x.cfg.Lifetime,
+		State: job.Queued, Request: doc, Key: c.Key, Digest: c.digest(), TransactionTime: at.Time(),
+		Created: x.cfg.Now(), Lifetime: cmp.Or(req.Retain, x.cfg.Lifetime),
+	}
+	if c.Announce != nil {
+		if err := c.Announce(ctx, j); err != nil {
+			return job.Job{}, err
+		}
 	}
 	plan := job.Unit{Job: j.ID, Tenant: p.Tenant, Kind: Kind, ID: planUnit, Phase: planning}
-	return j, x.cfg.Store.Create(ctx, j, []job.Unit{plan})
+	return x.cfg.Store.Create(ctx, j, []job.Unit{plan}, x.cfg.Limit)
 }
 
-// allowed checks that the principal may read what is asked for. A group that
-// is not there is refused before any work.
-func (x *Export) allowed(ctx context.Context, p auth.Principal, req *Request) error {
+// digest is the same for calls that ask for the same.
+func (c Call) digest() string {
+	if c.Key == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(fmt.Sprintf("%s %q %v %s", c.Level, c.Group, c.Lenient, c.Query.Encode())))
+	return hex.EncodeToString(sum[:])
+}
+
+// allowed checks that the principal may read what is asked for.
+func (x *Export) allowed(p auth.Principal, req *Request) error {
 	if req.Level == selection.OneGroup {
 		if err := auth.May(p, auth.Read, "Group"); err != nil {
 			return err
 		}
-		got, err := x.cfg.Store.Get(ctx, store.Tenant(p.Tenant), fhir.ID{Type: "Group", ID: req.Group})
-		if err != nil {
-			return err
-		}
-		if got[0].N == 0 || got[0].Deleted {
-			return fhir.Errorf(fhir.NotFound, "there is no such Group; GET [base]/Group/{id} must find it before it can be exported")
-		}
+	}
+	if err := x.along(p, req); err != nil {
+		return err
 	}
 	if req.Types == nil {
 		return x.narrow(p, req)
@@ -102,144 +131,84 @@ func (x *Export) allowed(ctx context.Context, p auth.Principal, req *Request) er
 	return nil
 }
 
-// narrow leaves of all types those that the principal may read.
-func (x *Export) narrow(p auth.Principal, req *Request) error {
-	all := r4.Types()
-	may := slices.DeleteFunc(slices.Clone(all), func(t string) bool { return auth.May(p, auth.Read, t) != nil })
-	if len(may) == 0 {
-		return auth.May(p, auth.Read, all[0])
+// along decides what comes along with what is asked for: all Provenance of the
+// compartments, unless the types leave it out, and context if that is asked
+// for or usual. It is only of types that the principal may read.
+func (x *Export) along(p auth.Principal, req *Request) error {
+	may := func(typ string) bool { return auth.May(p, auth.Read, typ) == nil }
+	switch {
+	case req.Provenance != NoProvenance:
+		if err := auth.May(p, auth.Read, "Provenance"); err != nil {
+			return err
+		}
+	case req.Level != selection.System && req.wants("Provenance") && may("Provenance"):
+		req.Provenance = AllProvenance
 	}
-	if len(may) < len(all) {
-		req.Types = may
+	if req.Level != selection.System && (req.context || x.cfg.Context && req.Types == nil) {
+		req.Context = slices.DeleteFunc(slices.Clone(contextTypes), func(typ string) bool { return !may(typ) })
 	}
 	return nil
 }
 
-// read reads the parameters.
-func (x *Export) read(ctx context.Context, t store.Tenant, c Call, req *Request) error {
-	for _, name := range sortedKeys(c.Query) {
-		values := c.Query[name]
-		var err error
-		switch name {
-		case "_type":
-			err = req.readTypes(values, c.Lenient)
-		case "_since":
-			err = x.readSince(ctx, t, values, req)
-		case "_outputFormat":
-			err = readFormat(values)
-		case "_format": // of the answer, not of the export
-		default:
-			err = req.unknown(name, c.Lenient)
+// wants tells whether a type is asked for.
+func (r *Request) wants(typ string) bool { return r.Types == nil || slices.Contains(r.Types, typ) }
+
+// there checks that the group, and the patients that are named, are there: a
+// job that could only fail is refused before any work.
+func (x *Export) there(ctx context.Context, p auth.Principal, req *Request, lenient bool) error {
+	if req.Level == selection.OneGroup {
+		got, err := x.cfg.Store.Get(ctx, store.Tenant(p.Tenant), fhir.ID{Type: "Group", ID: req.Group})
+		switch {
+		case err != nil:
+			return err
+		case got[0].N == 0 || got[0].Deleted:
+			return fhir.Errorf(fhir.NotFound, "there is no such Group; GET [base]/Group/{id} must find it before it can be exported")
+		case selection.Modified(got[0].Body):
+			return fhir.Errorf(fhir.Unprocessable, "the Group has a modifier extension that is not understood; without it, list its members").With(fhir.CodeNotSupported)
 		}
-		if err != nil {
+	}
+	if req.Patients == nil {
+		return nil
+	}
+	if err := auth.May(p, auth.Read, "Patient"); err != nil || lenient {
+		return err // who is absent is said in the result
+	}
+	for page := range slices.Chunk(req.Patients, lookPage) {
+		if err := x.arePatients(ctx, store.Tenant(p.Tenant), page, req.After); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func sortedKeys(q url.Values) []string {
-	keys := make([]string, 0, len(q))
-	for k := range q {
-		keys = append(keys, k)
+// lookPage is how many resources are held in memory to see that they are there.
+const lookPage = 100
+
+// arePatients refuses patients who are not there. One who was deleted after
+// the instant from which changes are asked for is, as that is a change.
+func (x *Export) arePatients(ctx context.Context, t store.Tenant, patients []string, after store.Tick) error {
+	ids := make([]fhir.ID, len(patients))
+	for i, p := range patients {
+		ids[i] = fhir.ID{Type: "Patient", ID: p}
 	}
-	slices.Sort(keys)
-	return keys
-}
-
-// ignore notes that a parameter was passed over.
-func (r *Request) ignore(why string) {
-	r.Ignored = append(r.Ignored, fhir.Issue{Severity: fhir.Warning, Code: fhir.CodeNotSupported, Diagnostics: why})
-}
-
-// unknown deals with a parameter that $export does not have here.
-func (r *Request) unknown(name string, lenient bool) error {
-	shown := "a parameter"
-	if isName(name) {
-		shown = "the parameter " + name
-	}
-	if lenient {
-		r.ignore(shown + " is not supported by $export and was ignored")
-		return nil
-	}
-	return fhir.Errorf(fhir.Invalid, "%s is not supported by $export; leave it out, or send Prefer: handling=lenient to have it ignored", shown).
-		With(fhir.CodeNotSupported)
-}
-
-// isName tells whether a parameter's name can be repeated to a reader.
-func isName(s string) bool {
-	return len(s) <= 40 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") == ""
-}
-
-// readTypes reads _type: commas and repetitions mean the same.
-func (r *Request) readTypes(values []string, lenient bool) error {
-	r.Types = []string{}
-	for _, typ := range strings.Split(strings.Join(values, ","), ",") {
-		switch typ = strings.TrimSpace(typ); {
-		case !r4.IsType(typ) && lenient:
-			r.ignore("_type names what is not a resource type of FHIR R4; it was ignored")
-		case !r4.IsType(typ):
-			return fhir.Errorf(fhir.Invalid, "_type names what is not a resource type of FHIR R4").With(fhir.CodeValue)
-		case slices.Contains(r.Types, typ):
-		case r.Level != selection.System && !selection.InCompartment(typ):
-			if err := r.outside(typ, lenient); err != nil {
-				return err
-			}
-		default:
-			r.Types = append(r.Types, typ)
+	got, err := x.cfg.Store.Get(ctx, t, ids...)
+	for _, v := range got {
+		if v.N == 0 || v.Deleted && (after == 0 || v.From <= after) {
+			return fhir.Errorf(fhir.Invalid, "a patient that was asked for is not on this server").With(fhir.CodeNotFound)
 		}
 	}
-	r.Nothing = len(r.Types) == 0
-	return nil
+	return err
 }
 
-// outside deals with a type that no patient's compartment can hold.
-func (r *Request) outside(typ string, lenient bool) error {
-	why := fmt.Sprintf("_type names %s, which is not in the Patient compartment; export it with [base]/$export", typ)
-	if lenient {
-		r.ignore(why)
-		return nil
+// narrow leaves of all types those that the principal may read.
+func (x *Export) narrow(p auth.Principal, req *Request) error {
+	all := r4.Types()
+	may := slices.DeleteFunc(slices.Clone(all), func(t string) bool { return auth.May(p, auth.Read, t) != nil })
+	if len(may) == 0 {
+		return auth.May(p, auth.Read, auth.AnyType)
 	}
-	return fhir.Errorf(fhir.Invalid, "%s", why).With(fhir.CodeValue)
-}
-
-// readSince reads _since, which must not be later than the tenant's clock.
-func (x *Export) readSince(ctx context.Context, t store.Tenant, values []string, req *Request) error {
-	if err := once("_since", values); err != nil {
-		return err
-	}
-	since, err := fhir.ParseInstant(values[0])
-	if err != nil {
-		return fhir.Errorf(fhir.Invalid, "_since is not a FHIR instant such as 2026-01-31T12:00:00Z; write a + in it as %%2B").With(fhir.CodeValue)
-	}
-	clock, err := x.cfg.Store.Clock(ctx, t)
-	if err != nil {
-		return err
-	}
-	if store.TickOf(since) > max(clock, store.TickOf(x.cfg.Now())) {
-		return fhir.Errorf(fhir.Invalid, "_since is in the future").With(fhir.CodeValue)
-	}
-	req.After = max(store.TickOf(since), 0)
-	return nil
-}
-
-// formats are the spellings of the one format (Bulk Data, "Query Parameters").
-var formats = []string{"application/fhir+ndjson", "application/ndjson", "ndjson"}
-
-func readFormat(values []string) error {
-	if err := once("_outputFormat", values); err != nil {
-		return err
-	}
-	// A plus sign that was not escaped arrives as a space.
-	if !slices.Contains(formats, strings.ReplaceAll(values[0], " ", "+")) {
-		return fhir.Errorf(fhir.Invalid, "_outputFormat is none of %s", strings.Join(formats, ", ")).With(fhir.CodeNotSupported)
-	}
-	return nil
-}
-
-func once(name string, values []string) error {
-	if len(values) > 1 {
-		return fhir.Errorf(fhir.Invalid, "%s is given twice", name)
+	if len(may) < len(all) {
+		req.Types = may
 	}
 	return nil
 }

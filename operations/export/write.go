@@ -33,7 +33,7 @@ type partWriter struct {
 func (a attempt) part(ctx context.Context, c job.Category, typ string, i int) (*partWriter, error) {
 	p := job.Part{
 		ID: fmt.Sprintf("%s.%06d", a.unit.ID, i), Job: a.job.ID, Unit: a.unit.ID, Category: c, Type: typ,
-		Name: fmt.Sprintf("%s/%s.%d.%06d.%s.ndjson", a.job.ID, a.unit.ID, a.unit.Attempt, i, typ),
+		Name: fmt.Sprintf("%s/%s.%d.%06d.%s.ndjson", folder(a.job.Tenant, a.job.ID), a.unit.ID, a.unit.Attempt, i, typ),
 	}
 	f, err := a.cfg.Files.Create(ctx, p.Name)
 	if err != nil {
@@ -91,14 +91,47 @@ func (a attempt) writeNotes(ctx context.Context, notes []fhir.Issue) (job.Part, 
 	return p, err
 }
 
-// write writes what the unit's ranges hold.
-func (a attempt) write(ctx context.Context) (job.UnitEnd, error) {
+// work does a unit of the scanning phase.
+func (a attempt) work(ctx context.Context) (job.UnitEnd, error) {
 	var what args
 	if err := json.Unmarshal(a.unit.Args, &what); err != nil {
 		return job.UnitEnd{}, fmt.Errorf("export: read a unit: %w", err)
 	}
-	s := scan{attempt: a, end: job.UnitEnd{State: job.Succeeded}, only: what.Only}
+	switch {
+	case what.Gone:
+		return a.writeDeleted(ctx)
+	case what.Look:
+		return a.look(ctx, what.Work)
+	}
+	return a.write(ctx, what)
+}
+
+// look finds the Provenance of what the ranges hold.
+func (a attempt) look(ctx context.Context, ranges []work) (job.UnitEnd, error) {
+	f, err := a.finder(ctx, true)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	looks := a.looks()
+	for _, w := range ranges {
+		err := a.cfg.Store.Scan(ctx, a.fence.Tenant, looks[w.Selection], w.Range, "", func(v *store.Version) error {
+			return f.version(ctx, v)
+		})
+		if err != nil {
+			return job.UnitEnd{}, err
+		}
+	}
+	return job.UnitEnd{State: job.Succeeded}, f.flush(ctx)
+}
+
+// write writes what the unit's ranges hold, and looks for what comes along.
+func (a attempt) write(ctx context.Context, what args) (job.UnitEnd, error) {
+	s := writing{attempt: a, end: job.UnitEnd{State: job.Succeeded}, only: what.Only}
 	defer s.abort()
+	f, err := a.finder(ctx, false)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
 	for _, w := range what.Work {
 		if s.open != nil && s.open.part.Type != w.Type {
 			if err := s.cut(); err != nil {
@@ -106,11 +139,17 @@ func (a attempt) write(ctx context.Context) (job.UnitEnd, error) {
 			}
 		}
 		err := a.cfg.Store.Scan(ctx, a.fence.Tenant, a.selections[w.Selection], w.Range, "", func(v *store.Version) error {
+			if err := f.version(ctx, v); err != nil {
+				return err
+			}
 			return s.version(ctx, v)
 		})
 		if err != nil {
 			return job.UnitEnd{}, err
 		}
+	}
+	if err := f.flush(ctx); err != nil {
+		return job.UnitEnd{}, err
 	}
 	if err := s.cut(); err != nil {
 		return job.UnitEnd{}, err
@@ -118,8 +157,8 @@ func (a attempt) write(ctx context.Context) (job.UnitEnd, error) {
 	return s.end, nil
 }
 
-// scan is the files of one scan.
-type scan struct {
+// writing is the files of one unit.
+type writing struct {
 	attempt
 	open  *partWriter
 	begun int
@@ -129,7 +168,7 @@ type scan struct {
 	end   job.UnitEnd
 }
 
-func (s *scan) version(ctx context.Context, v *store.Version) error {
+func (s *writing) version(ctx context.Context, v *store.Version) error {
 	s.line = append(fhir.AppendShown(s.line[:0], v.Body, v.MetaAt, v.N, int64(v.From)), '\n')
 	if s.open != nil && s.open.part.Size+int64(len(s.line)) > s.cfg.MaxFile {
 		if err := s.cut(); err != nil {
@@ -147,7 +186,7 @@ func (s *scan) version(ctx context.Context, v *store.Version) error {
 }
 
 // cut ends the open file, if there is one.
-func (s *scan) cut() error {
+func (s *writing) cut() error {
 	if s.open == nil {
 		return nil
 	}
@@ -168,7 +207,7 @@ func (s *scan) cut() error {
 	return nil
 }
 
-func (s *scan) abort() {
+func (s *writing) abort() {
 	if s.open != nil {
 		s.open.file.Abort()
 	}

@@ -56,6 +56,10 @@ type Job struct {
 	Owner   Owner           `json:"owner"`
 	State   State           `json:"state"`
 	Request json.RawMessage `json:"request"` // what was asked, in the operation's own words
+	// Key is the client's Idempotency-Key, and Digest a hash of all that was
+	// asked under it; both "" where the client sent none.
+	Key    string `json:"key,omitempty"`
+	Digest string `json:"digest,omitempty"`
 
 	TransactionTime time.Time     `json:"transactionTime"` // T: the instant whose data the job is about
 	Created         time.Time     `json:"created"`

@@ -128,6 +128,19 @@ type Tally struct {
 	Planned                                       int64   // bytes that all units expected
 	Reason                                        *Reason // of a failed unit
 	LastEnd                                       time.Time
+
+	Attempts, Errors, Lost int          // of all units together
+	Reasons                []UnitReason // of units that erred: the first MaxReasons, by unit
+}
+
+// MaxReasons is how many reasons a Tally has at most.
+const MaxReasons = 10
+
+// UnitReason is why a unit failed, or why its last attempt did.
+type UnitReason struct {
+	Unit    string `json:"unit"`
+	Attempt int    `json:"attempt"`
+	Reason
 }
 
 // Unfinished is how many units are still to be done.

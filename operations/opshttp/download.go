@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"firebreak/auth"
 	"firebreak/fhir"
 	"firebreak/fhir/fhirhttp"
 	"firebreak/operations/job"
@@ -32,6 +33,11 @@ func (h handler) download(c echo.Context) error {
 	if err != nil {
 		return busy(err)
 	}
+	if part.Category == job.Output {
+		if err := auth.May(auth.PrincipalOf(c.Request().Context()), auth.Read, part.Type); err != nil {
+			return err // the token at hand may be a narrower one than that of the kick-off
+		}
+	}
 	f, err := h.Files.Open(c.Request().Context(), part.Name)
 	if err != nil {
 		return busy(err)
@@ -42,29 +48,53 @@ func (h handler) download(c echo.Context) error {
 	header.Set("Content-Disposition", `attachment; filename="`+c.Param("file")+`"`)
 	header.Set("Cache-Control", "no-store")
 	header.Add(echo.HeaderVary, echo.HeaderAcceptEncoding)
+	e := h.event(c, job.Downloaded)
+	e.Job, e.File = j.ID, c.Param("file")
 	if wantsGzip(c.Request().Header.Values(echo.HeaderAcceptEncoding)) {
-		return zipped(c, part, f)
+		return h.zipped(c, part, f, e)
 	}
 	header.Set("ETag", `"`+part.SHA256+`"`)
-	w := &refusing{ResponseWriter: c.Response()}
+	w := &refusing{ResponseWriter: c.Response(), sending: func(resumed bool) error {
+		e.Resumed = resumed
+		return h.recordSending(c, e)
+	}}
 	http.ServeContent(w, c.Request(), "", j.Ended, f)
 	return w.answer(c)
 }
 
+// recordSending records that a file is sent. To HEAD nothing is.
+func (h handler) recordSending(c echo.Context, e job.Event) error {
+	if c.Request().Method == http.MethodHead {
+		return nil
+	}
+	return h.record(c.Request().Context(), e)
+}
+
 // refusing keeps back what http.ServeContent would refuse in words that are
-// not FHIR's.
+// not FHIR's, and what sending refuses, which is asked before content is sent.
 type refusing struct {
 	http.ResponseWriter
-	status int // of the refusal; 0: none
+	sending func(resumed bool) error
+	err     error // of sending
+	status  int   // of the refusal; 0: none
 }
 
 // WriteHeader is http.ResponseWriter.
 func (w *refusing) WriteHeader(status int) {
-	if status < http.StatusBadRequest {
+	if status == http.StatusOK || status == http.StatusPartialContent {
+		w.err = w.sending(resumes(w.Header().Get("Content-Range")))
+	}
+	if status < http.StatusBadRequest && w.err == nil {
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}
 	w.status = status
+}
+
+// resumes tells whether a Content-Range begins after the first byte. Answers of
+// several ranges, and of all, have none.
+func resumes(contentRange string) bool {
+	return contentRange != "" && !strings.HasPrefix(contentRange, "bytes 0-")
 }
 
 // Write is http.ResponseWriter.
@@ -80,7 +110,13 @@ func (w *refusing) answer(c echo.Context) error {
 	if w.status == 0 {
 		return nil
 	}
-	c.Response().Header().Del("Content-Disposition")
+	for _, name := range []string{"Content-Disposition", "Accept-Ranges", "Last-Modified", "ETag"} {
+		c.Response().Header().Del(name)
+	}
+	if w.err != nil {
+		c.Response().Header().Del("Content-Range")
+		return w.err
+	}
 	if w.status == http.StatusPreconditionFailed {
 		return fhir.Errorf(fhir.Precondition, "the file is not the one that the request expects")
 	}
@@ -104,11 +140,16 @@ func wantsGzip(accept []string) bool {
 
 // zipped sends the file compressed, under an ETag of its own and without
 // ranges: the same bytes need not come out of it twice.
-func zipped(c echo.Context, part job.Part, f files.File) error {
+func (h handler) zipped(c echo.Context, part job.Part, f files.File, e job.Event) error {
 	header := c.Response().Header()
 	header.Set("ETag", `"`+part.SHA256+`-gzip"`)
 	if fhirhttp.NotModified(c.Request(), header) {
 		return c.NoContent(http.StatusNotModified)
+	}
+	if err := h.recordSending(c, e); err != nil {
+		header.Del("Content-Disposition")
+		header.Del("ETag")
+		return err
 	}
 	header.Set(echo.HeaderContentEncoding, "gzip")
 	header.Set("Accept-Ranges", "none")

@@ -48,6 +48,12 @@ type world struct {
 	fails error                        // of the next kick-off
 	parts map[string]map[string]string // file in the file store, by job and name
 	ids   int
+
+	announces bool   // the operation has its jobs recorded before it makes them
+	announced string // what their ids begin with then, to be those of others
+	limited   bool   // and may then make none
+	events    []job.Event
+	unwilling error // of the next record
 }
 
 func newWorld(t *testing.T) *world {
@@ -72,8 +78,16 @@ func newWorld(t *testing.T) *world {
 			return next(c)
 		}
 	})
-	opshttp.Register(w.echo.Group(fhirhttp.Root), opshttp.Config{Store: st, Files: w.files, Now: w.now}, w.operation())
+	opshttp.Register(w.echo.Group(fhirhttp.Root), opshttp.Config{Store: st, Files: w.files, Now: w.now, Record: w.record}, w.operation())
 	return w
+}
+
+func (w *world) record(_ context.Context, e job.Event) error {
+	if w.unwilling != nil {
+		return w.unwilling
+	}
+	w.events = append(w.events, e)
+	return nil
 }
 
 func (w *world) ok(err error) {
@@ -92,9 +106,19 @@ func (w *world) operation() opshttp.Operation {
 		Kind: kind, Name: "$work",
 		Routes: []opshttp.Route{{Name: "all", Path: "/$work"}, {Name: "one", Path: "/Group/:id/$work"}},
 		Kickoff: func(ctx context.Context, p auth.Principal, c opshttp.Call) (job.Job, error) {
+			announce := c.Announce
+			c.Announce = nil // functions do not compare
 			w.calls = append(w.calls, c)
 			if w.fails != nil {
 				return job.Job{}, w.fails
+			}
+			if w.announces {
+				if err := announce(ctx, job.Job{ID: w.announced + w.nextID()}); err != nil {
+					return job.Job{}, err
+				}
+			}
+			if w.limited {
+				return job.Job{}, store.ErrLimit
 			}
 			return w.create(kind, p), nil
 		},
@@ -112,16 +136,21 @@ func (w *world) operation() opshttp.Operation {
 	}
 }
 
+// nextID is what create will call the next job.
+func (w *world) nextID() string { return fmt.Sprintf("01JOB%05d", w.ids+1) }
+
 // create makes a queued job of one unit.
 func (w *world) create(kind string, p auth.Principal) job.Job {
 	w.Helper()
+	id := w.nextID()
 	w.ids++
 	j := job.Job{
-		ID: fmt.Sprintf("01JOB%05d", w.ids), Kind: kind, Tenant: p.Tenant, Owner: job.Owner{Client: p.Client, User: p.User},
+		ID: id, Kind: kind, Tenant: p.Tenant, Owner: job.Owner{Client: p.Client, User: p.User},
 		State: job.Queued, Request: json.RawMessage(`{}`), Created: w.now(), Lifetime: lifetime, TransactionTime: w.now(),
 	}
 	unit := job.Unit{Job: j.ID, Tenant: p.Tenant, Kind: kind, ID: "0", Counts: job.Counts{Planned: 1000}}
-	w.ok(w.store.Create(context.Background(), j, []job.Unit{unit}))
+	_, err := w.store.Create(context.Background(), j, []job.Unit{unit}, store.Limit{})
+	w.ok(err)
 	return j
 }
 

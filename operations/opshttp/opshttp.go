@@ -28,8 +28,14 @@ type Call struct {
 	Route   string     // the Route's Name
 	ID      string     // the path's id, if the route has one
 	Query   url.Values // the parameters
+	Body    bool       // they came in a body
 	URL     string     // absolute, as the client sent it
+	Base    string     // the absolute URL of the FHIR base
 	Lenient bool       // Prefer: handling=lenient
+	Key     string     // Idempotency-Key; "": none
+	// Announce has the kick-off recorded. An operation calls it with the job
+	// just before it writes it, and gives up on an error.
+	Announce func(ctx context.Context, j job.Job) error
 }
 
 // Route is a way to kick an operation off.
@@ -58,11 +64,16 @@ type Store interface {
 	store.Units
 }
 
-// Config is what the routes need. All of it must be set.
+// Config is what the routes need. All of it but Record must be set.
 type Config struct {
 	Store Store
 	Files files.Files
 	Now   func() time.Time
+	// MaxBody is the most bytes of a kick-off's body.
+	MaxBody int64
+	// Record makes an event durable before what it tells of is done: an error
+	// refuses it. nil: nothing is recorded.
+	Record func(ctx context.Context, e job.Event) error
 }
 
 // Register adds an operation's routes to g, the FHIR base. The principal is
@@ -70,7 +81,7 @@ type Config struct {
 func Register(g *echo.Group, cfg Config, op Operation, middleware ...echo.MiddlewareFunc) {
 	h := handler{cfg, op}
 	for _, r := range op.Routes {
-		g.GET(r.Path, h.kickoff(r), append([]echo.MiddlewareFunc{fhirhttp.Negotiate}, middleware...)...)
+		g.Match([]string{http.MethodGet, http.MethodPost}, r.Path, h.kickoff(r), append([]echo.MiddlewareFunc{fhirhttp.Negotiate}, middleware...)...)
 	}
 	g.Match([]string{http.MethodGet, http.MethodHead}, "/"+op.Name+"/:job", h.status, middleware...)
 	g.DELETE("/"+op.Name+"/:job", h.dismiss, middleware...)
@@ -80,38 +91,6 @@ func Register(g *echo.Group, cfg Config, op Operation, middleware ...echo.Middle
 type handler struct {
 	Config
 	op Operation
-}
-
-// kickoff answers 202 and where to poll (Bulk Data, "Kick-off Request").
-func (h handler) kickoff(r Route) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		prefer := fhirhttp.ParsePrefer(c.Request().Header)
-		if !prefer.RespondAsync {
-			return fhir.Errorf(fhir.Invalid, "%s runs asynchronously only: send the header Prefer: respond-async", h.op.Name).With(fhir.CodeRequired)
-		}
-		query, err := url.ParseQuery(c.Request().URL.RawQuery)
-		if err != nil {
-			return fhir.Errorf(fhir.Invalid, "the query of the URL cannot be read: a %% is not followed by two hexadecimal digits, or a ; is in it")
-		}
-		base := fhirhttp.Base(c)
-		call := Call{Route: r.Name, ID: c.Param("id"), Query: query, URL: requestURL(c, base), Lenient: prefer.Handling == "lenient"}
-		j, err := h.op.Kickoff(c.Request().Context(), auth.PrincipalOf(c.Request().Context()), call)
-		if err != nil {
-			return busy(err)
-		}
-		c.Response().Header().Set("Content-Location", base+"/"+h.op.Name+"/"+j.ID)
-		c.Response().Header().Set("Preference-Applied", "respond-async")
-		return c.NoContent(http.StatusAccepted)
-	}
-}
-
-// requestURL is the URL that the client sent, as the client sees the server.
-func requestURL(c echo.Context, base string) string {
-	u := base + c.Request().URL.EscapedPath()[len(fhirhttp.Root):]
-	if q := c.Request().URL.RawQuery; q != "" {
-		u += "?" + q
-	}
-	return u
 }
 
 // absent is what everyone reads who asks for what is not theirs to see.

@@ -95,6 +95,11 @@ func (h handler) dismiss(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	e := h.event(c, job.Dismissal)
+	e.Job = j.ID
+	if err := h.record(c.Request().Context(), e); err != nil {
+		return err
+	}
 	_, err = h.Store.Update(c.Request().Context(), store.Tenant(j.Tenant), j.ID, func(j job.Job) (job.Job, error) {
 		return j.Dismiss(h.Now())
 	})

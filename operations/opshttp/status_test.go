@@ -30,7 +30,7 @@ func TestKickOffAnswersWhereToPollAndNothingElse(t *testing.T) {
 		t.Errorf("Preference-Applied %s, body %q", got, r.Body)
 	}
 	want := opshttp.Call{
-		Route: "one", ID: "g-1", Lenient: true, URL: base + "/Group/g-1/$work?_type=A,B&_since=x%2By&b",
+		Route: "one", ID: "g-1", Lenient: true, Base: base, URL: base + "/Group/g-1/$work?_type=A,B&_since=x%2By&b",
 		Query: map[string][]string{"_type": {"A,B"}, "_since": {"x+y"}, "b": {""}},
 	}
 	if d := cmp.Diff([]opshttp.Call{want}, w.calls); d != "" {
@@ -47,7 +47,8 @@ func TestKickOffThatIsNoneStartsNoJob(t *testing.T) {
 	w.is("XML by _format", w.do(get, "/fhir/$work?_format=xml", async...), 406, "not-supported")
 	w.is("a broken query", w.do(get, "/fhir/$work?a=%zz", async...), 400, "invalid")
 	w.is("a semicolon", w.do(get, "/fhir/$work?a=1;b=2", async...), 400, "invalid")
-	w.is("POST", w.do(http.MethodPost, "/fhir/$work", async...), 405, "not-supported")
+	w.is("POST without a body", w.do(http.MethodPost, "/fhir/$work", append(async, "Content-Type", "application/fhir+json")...), 400, "required")
+	w.is("PUT", w.do(http.MethodPut, "/fhir/$work", async...), 405, "not-supported")
 	if len(w.calls) > 0 {
 		t.Errorf("the operation was called: %v", w.calls)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,17 +15,58 @@ import (
 // Dir is a local directory of files.
 type Dir struct {
 	root   string
+	disk   disk
 	synced *sync.Map // folders whose entry in root is on disk, by path
 }
 
 var _ Files = Dir{}
 
-// NewDir uses a directory; it is made if it is not there.
-func NewDir(root string) (Dir, error) {
-	if err := os.MkdirAll(root, 0o700); err != nil {
+// disk is what a Dir changes by the operating system. Tests put one in its
+// place that forgets, as a power cut does, what was not synced.
+type disk interface {
+	Mkdir(path string) error
+	Create(path string) (handle, error)
+	Rename(from, to string) error
+	Remove(path string) error
+	RemoveAll(path string) error
+	SyncDir(path string) error
+}
+
+// handle is an open file that is written.
+type handle interface {
+	io.WriteCloser
+	Sync() error
+}
+
+// NewDir uses a directory; it is made if it is not there, and so are those
+// above it.
+func NewDir(root string) (Dir, error) { return newDir(osDisk{}, root) }
+
+func newDir(on disk, root string) (Dir, error) {
+	if err := makeAll(on, root); err != nil {
 		return Dir{}, fmt.Errorf("files: make the directory: %w", err)
 	}
-	return Dir{root, &sync.Map{}}, syncDir(filepath.Dir(root))
+	// Whoever made it may have ended before this.
+	return Dir{root, on, &sync.Map{}}, on.SyncDir(filepath.Dir(root))
+}
+
+// makeAll makes a directory and those above it so that they survive a power cut.
+func makeAll(on disk, path string) error {
+	info, err := os.Stat(path)
+	switch parent := filepath.Dir(path); {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return fmt.Errorf("%s is no directory", path)
+	case parent != path:
+		if err := makeAll(on, parent); err != nil {
+			return err
+		}
+	}
+	if err := on.Mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return on.SyncDir(filepath.Dir(path))
 }
 
 // begun marks a file that was not committed.
@@ -57,39 +99,32 @@ func (d Dir) Create(_ context.Context, name string) (Writer, error) {
 	if err := d.folder(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path+begun, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := d.disk.Create(path + begun)
 	if err != nil {
 		return nil, fmt.Errorf("files: create: %w", err)
 	}
-	return &dirWriter{File: f, path: path}, nil
+	return &dirWriter{handle: f, disk: d.disk, path: path}, nil
 }
 
 // folder makes a folder that survives a power cut. Whoever finds that another
 // has made it does not rely on the other's having synced it.
 func (d Dir) folder(path string) error {
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := d.disk.Mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("files: make a folder: %w", err)
 	}
 	if _, ok := d.synced.Load(path); ok {
 		return nil
 	}
-	if err := syncDir(d.root); err != nil {
+	if err := d.disk.SyncDir(d.root); err != nil {
 		return err
 	}
 	d.synced.Store(path, true)
 	return nil
 }
 
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("files: sync a folder: %w", err)
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 type dirWriter struct {
-	*os.File
+	handle
+	disk disk
 	path string
 	done bool
 }
@@ -102,11 +137,11 @@ func (w *dirWriter) Commit() error {
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("files: close: %w", err)
 	}
-	if err := os.Rename(w.path+begun, w.path); err != nil {
+	if err := w.disk.Rename(w.path+begun, w.path); err != nil {
 		return fmt.Errorf("files: rename: %w", err)
 	}
 	w.done = true
-	return syncDir(filepath.Dir(w.path))
+	return w.disk.SyncDir(filepath.Dir(w.path))
 }
 
 // Abort is Writer.
@@ -115,8 +150,8 @@ func (w *dirWriter) Abort() {
 		return
 	}
 	w.done = true
-	_ = w.Close()                 // its content is not wanted
-	_ = os.Remove(w.path + begun) // what stays goes with the folder
+	_ = w.Close()                     // its content is not wanted
+	_ = w.disk.Remove(w.path + begun) // what stays goes with the folder
 }
 
 // Open is Files.
@@ -154,7 +189,7 @@ func (d Dir) Remove(_ context.Context, names ...string) error {
 	for _, name := range names {
 		path, err := d.path(name)
 		if err == nil {
-			err = os.Remove(path)
+			err = errors.Join(absentIsFine(d.disk.Remove(path+begun)), d.disk.Remove(path))
 		}
 		switch {
 		case err == nil:
@@ -164,9 +199,46 @@ func (d Dir) Remove(_ context.Context, names ...string) error {
 		}
 	}
 	for folder := range folders {
-		errs = append(errs, syncDir(folder))
+		errs = append(errs, d.disk.SyncDir(folder))
 	}
 	return errors.Join(errs...)
+}
+
+func absentIsFine(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Folders is Files.
+func (d Dir) Folders(_ context.Context) ([]string, error) { return list(d.root, fs.DirEntry.IsDir) }
+
+// Names is Files.
+func (d Dir) Names(_ context.Context, folder string) ([]string, error) {
+	if !plain(folder) {
+		return nil, fmt.Errorf("files: %q is no name of a folder", folder)
+	}
+	names, err := list(filepath.Join(d.root, folder), func(e fs.DirEntry) bool { return !e.IsDir() })
+	for i := range names {
+		names[i] = folder + "/" + strings.TrimSuffix(names[i], begun)
+	}
+	return names, err
+}
+
+// list names the wanted entries of a folder, those with a plain name.
+func list(path string, wanted func(fs.DirEntry) bool) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("files: list: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if wanted(e) && plain(strings.TrimSuffix(e.Name(), begun)) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
 }
 
 // RemoveFolder is Files.
@@ -176,8 +248,8 @@ func (d Dir) RemoveFolder(_ context.Context, folder string) error {
 	}
 	path := filepath.Join(d.root, folder)
 	d.synced.Delete(path)
-	if err := os.RemoveAll(path); err != nil {
+	if err := d.disk.RemoveAll(path); err != nil {
 		return fmt.Errorf("files: remove a folder: %w", err)
 	}
-	return syncDir(d.root)
+	return d.disk.SyncDir(d.root)
 }

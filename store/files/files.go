@@ -17,8 +17,13 @@ type Files interface {
 	Create(ctx context.Context, name string) (Writer, error)
 	// Open opens a file for reading from any place; ErrNotFound.
 	Open(ctx context.Context, name string) (File, error)
-	// Remove removes files, durably. What is not there is no error.
+	// Remove removes files, begun ones too, durably. What is not there is no error.
 	Remove(ctx context.Context, names ...string) error
+	// Folders lists the folders there are, in no order.
+	Folders(ctx context.Context) ([]string, error)
+	// Names lists the names of the files in a folder, begun ones too; none of
+	// a folder that is not there.
+	Names(ctx context.Context, folder string) ([]string, error)
 	// RemoveFolder removes a folder with all its files, begun ones too. What
 	// is not there is no error.
 	RemoveFolder(ctx context.Context, folder string) error

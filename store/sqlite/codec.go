@@ -114,17 +114,21 @@ func columnID(stmt *sqlite.Stmt, col int) string {
 	return uuidText(u[:])
 }
 
-// bindTarget binds a literal reference: Type/UUID as bytes with the UUID
+// target is the parameter that a literal reference is bound to, after its
+// segment.
+const target = 2
+
+// bindTarget binds a literal reference to it: Type/UUID as bytes with the UUID
 // packed, any other as text.
-func bindTarget(stmt *sqlite.Stmt, param int, ref string) {
+func bindTarget(stmt *sqlite.Stmt, ref string) {
 	if slash := strings.IndexByte(ref, '/'); slash >= 0 {
 		if u, ok := uuidBytes(ref[slash+1:]); ok {
 			var buf [64]byte
-			stmt.BindBytes(param, append(append(buf[:0], ref[:slash+1]...), u[:]...))
+			stmt.BindBytes(target, append(append(buf[:0], ref[:slash+1]...), u[:]...))
 			return
 		}
 	}
-	stmt.BindText(param, ref)
+	stmt.BindText(target, ref)
 }
 
 // packedUUID marks an id in a list of patients that is a packed UUID; without

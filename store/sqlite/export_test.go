@@ -22,3 +22,20 @@ func (s *Store) Synchronous(ctx context.Context) (level int, err error) {
 	})
 	return level, err
 }
+
+// ReadersSynchronous reads the setting of each connection that reads.
+func (s *Store) ReadersSynchronous(ctx context.Context) (levels []int, err error) {
+	for range s.cfg.Readers {
+		conn, done, err := s.reader(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer done() // at the end, so that each is another
+		level, err := pragmaInt(conn, "synchronous")
+		if err != nil {
+			return nil, err
+		}
+		levels = append(levels, level)
+	}
+	return levels, nil
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -165,10 +166,19 @@ func spoil(t *testing.T, path, pragma string) {
 	}
 }
 
-func TestTheWriterWaitsForTheDisk(t *testing.T) {
-	const full = 2
+// full is synchronous=FULL.
+const full = 2
+
+func TestThePowerCutSettingOfTheWriterIsFull(t *testing.T) {
 	if level, err := at(t, t.TempDir()).Synchronous(t.Context()); err != nil || level != full {
 		t.Errorf("synchronous is %d, %v", level, err)
+	}
+}
+
+func TestThePowerCutSettingOfEveryReaderIsFull(t *testing.T) {
+	levels, err := at(t, t.TempDir()).ReadersSynchronous(t.Context())
+	if err != nil || len(levels) != 8 || slices.ContainsFunc(levels, func(l int) bool { return l != full }) {
+		t.Errorf("synchronous is %d, %v", levels, err)
 	}
 }
 

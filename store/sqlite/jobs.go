@@ -14,13 +14,23 @@ import (
 )
 
 // Create is store.Jobs.
-func (s *Store) Create(ctx context.Context, j job.Job, units []job.Unit) error {
+func (s *Store) Create(ctx context.Context, j job.Job, units []job.Unit, l store.Limit) (job.Job, error) {
+	var out job.Job
 	err := s.w.do(ctx, 0, func(x *tx) error {
+		out = j
 		no, err := x.tenant(store.Tenant(j.Tenant))
 		if err != nil {
 			return err
 		}
-		if err := x.putJob(`INSERT INTO job (client, user, state, cancel, discard_at, doc, tenant, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, no, j); err != nil {
+		if same, ok, err := x.keyed(no, j); ok || err != nil {
+			out = same
+			return err
+		}
+		if err := x.limited(no, j, l); err != nil {
+			return err
+		}
+		if err := x.putJob(`INSERT INTO job (client, user, state, cancel, discard_at, doc, kind, dismissed, idem, tenant, id)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, no, j); err != nil {
 			return err
 		}
 		for _, u := range units {
@@ -30,12 +40,50 @@ func (s *Store) Create(ctx context.Context, j job.Job, units []job.Unit) error {
 		}
 		return nil
 	})
-	s.watch.wake(err)
-	return err
+	if err != nil {
+		return job.Job{}, err
+	}
+	s.watch.wake(nil)
+	return out, nil
+}
+
+// keyed finds the job that has the key of j already.
+func (t *tx) keyed(tenant int64, j job.Job) (same job.Job, ok bool, err error) {
+	if j.Key == "" {
+		return same, false, nil
+	}
+	js, err := jobs(t.conn, `SELECT doc FROM job WHERE idem<>'' AND NOT dismissed AND tenant=? AND client=? AND user=? AND kind=? AND idem=?`,
+		tenant, j.Owner.Client, j.Owner.User, j.Kind, j.Key)
+	if err != nil || len(js) == 0 {
+		return same, false, err
+	}
+	if js[0].Digest != j.Digest {
+		return same, false, store.ErrKeyReused
+	}
+	return js[0], true, nil
+}
+
+// limited answers ErrLimit if one more job of the kind is one too many.
+func (t *tx) limited(tenant int64, j job.Job, l store.Limit) error {
+	over := false
+	count := func(limit int, query string, args ...any) error {
+		if limit == 0 {
+			return nil
+		}
+		return each(t.conn, `SELECT count(*) FROM job WHERE discard_at=0 AND NOT cancel AND kind=?`+query,
+			func(st *sqlite.Stmt) { over = over || st.ColumnInt(0) >= limit }, append([]any{j.Kind}, args...)...)
+	}
+	if err := count(l.PerOwner, ` AND tenant=? AND client=? AND user=?`, tenant, j.Owner.Client, j.Owner.User); err != nil {
+		return err
+	}
+	if err := count(l.All, ""); err != nil || !over {
+		return err
+	}
+	return store.ErrLimit
 }
 
 // putJob runs an INSERT or UPDATE with the columns of a job in this order:
-// client, user, state, cancel, discard_at, doc, tenant, id.
+// client, user, state, cancel, discard_at, doc, kind, dismissed, idem, tenant, id.
 func (t *tx) putJob(query string, tenant int64, j job.Job) error {
 	doc, err := json.Marshal(j)
 	if err != nil {
@@ -51,8 +99,11 @@ func (t *tx) putJob(query string, tenant int64, j job.Job) error {
 	stmt.BindBool(4, !j.CancelRequested.IsZero())
 	stmt.BindInt64(5, discardAt(j))
 	stmt.BindText(6, string(doc))
-	stmt.BindInt64(7, tenant)
-	stmt.BindText(8, j.ID)
+	stmt.BindText(7, j.Kind)
+	stmt.BindBool(8, !j.Dismissed.IsZero())
+	stmt.BindText(9, j.Key)
+	stmt.BindInt64(10, tenant)
+	stmt.BindText(11, j.ID)
 	_, err = stmt.Step()
 	return err
 }
@@ -76,6 +127,21 @@ func (s *Store) Job(ctx context.Context, t store.Tenant, who store.Owner, id str
 		return job.Job{}, store.ErrNotFound
 	}
 	return j, err
+}
+
+// List is store.Jobs.
+func (s *Store) List(ctx context.Context, t store.Tenant, who store.Owner, before string, n int) ([]job.Job, error) {
+	conn, put, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer put()
+	if before == "" {
+		before = "~" // after every id
+	}
+	js, err := jobs(conn, `SELECT doc FROM job WHERE tenant=? AND id<? AND client=? AND user=? AND NOT dismissed ORDER BY id DESC LIMIT ?`,
+		s.tenantNo(t), before, who.Client, who.User, n)
+	return js, orContext(ctx, err)
 }
 
 // Peek is store.Jobs.
@@ -128,7 +194,8 @@ func (s *Store) Update(ctx context.Context, t store.Tenant, id string, f func(jo
 		if err != nil {
 			return err
 		}
-		return x.putJob(`UPDATE job SET client=?, user=?, state=?, cancel=?, discard_at=?, doc=? WHERE tenant=? AND id=?`, no, j)
+		return x.putJob(`UPDATE job SET client=?, user=?, state=?, cancel=?, discard_at=?, doc=?,
+			kind=?, dismissed=?, idem=? WHERE tenant=? AND id=?`, no, j)
 	})
 	if err != nil {
 		return job.Job{}, err
@@ -155,13 +222,36 @@ func (s *Store) Remove(ctx context.Context, t store.Tenant, id string) error {
 		if !ok {
 			return nil
 		}
-		for _, from := range []string{"part_patient WHERE tenant=? AND job=?", "part WHERE tenant=? AND job=?", "cohort WHERE tenant=? AND job=?", "unit WHERE tenant=? AND job=?", "job WHERE tenant=? AND id=?"} {
+		for _, from := range []string{"part_patient WHERE tenant=? AND job=?", "part WHERE tenant=? AND job=?", "cohort WHERE tenant=? AND job=?", "find WHERE tenant=? AND job=?", "unit WHERE tenant=? AND job=?", "job WHERE tenant=? AND id=?"} {
 			if err := x.run(`DELETE FROM `+from, no, id); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// CountJobs is store.Jobs.
+func (s *Store) CountJobs(ctx context.Context) ([]store.JobCount, error) {
+	conn, put, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer put()
+	// Beside min(id), SQLite takes doc from the row that has it.
+	var out []store.JobCount
+	err = sqlitex.Execute(conn, `SELECT kind, state, count(*), min(id), doc FROM job GROUP BY kind, state ORDER BY kind, state`,
+		&sqlitex.ExecOptions{ResultFunc: func(st *sqlite.Stmt) error {
+			var oldest struct{ Created time.Time }
+			if err := json.Unmarshal([]byte(st.ColumnText(4)), &oldest); err != nil {
+				return fmt.Errorf("sqlite: decode a job: %w", err)
+			}
+			out = append(out, store.JobCount{
+				Kind: st.ColumnText(0), State: job.State(st.ColumnText(1)), Jobs: st.ColumnInt(2), Oldest: oldest.Created,
+			})
+			return nil
+		}})
+	return out, orContext(ctx, err)
 }
 
 // run runs a statement whose arguments are integers and texts.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"firebreak/fhir"
 	"firebreak/fhir/search"
 )
 
@@ -19,6 +20,10 @@ func (l link) compare(m link) int {
 	return cmp.Or(cmp.Compare(l.key>>segmentBits, m.key>>segmentBits),
 		strings.Compare(l.target, m.target), cmp.Compare(l.key, m.key))
 }
+
+// terms are made from a body anew: those of versions that are not current are
+// not stored.
+func terms(id fhir.ID, body []byte) []search.Term { return search.Terms(id.Type, id.ID, body) }
 
 // appendLinks groups terms, which are sorted by Value, by what they name.
 func appendLinks(links []link, key int64, terms []search.Term) []link {
@@ -48,7 +53,7 @@ func (t *tx) insertLink(l link) error {
 		return err
 	}
 	stmt.BindInt64(1, l.key>>segmentBits)
-	bindTarget(stmt, 2, l.target)
+	bindTarget(stmt, l.target)
 	stmt.BindInt64(3, l.key)
 	stmt.BindBytes(4, params)
 	_, err = stmt.Step()
@@ -63,7 +68,7 @@ func (t *tx) unlink(key int64, terms []search.Term) error {
 			return err
 		}
 		stmt.BindInt64(1, key>>segmentBits)
-		bindTarget(stmt, 2, l.target)
+		bindTarget(stmt, l.target)
 		stmt.BindInt64(3, key)
 		if _, err := stmt.Step(); err != nil {
 			return err

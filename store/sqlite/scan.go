@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"firebreak/store"
 
@@ -37,13 +38,13 @@ func (s *Store) Scan(ctx context.Context, t store.Tenant, sel store.Selection, r
 	if !ok || sel.Types != nil && !slices.Contains(sel.Types, r.Type) {
 		return nil
 	}
-	c := &chunk{s: s, ctx: ctx, sel: sel, yield: yield}
+	c := &chunk{s: s, ctx: ctx, sel: sel, yield: yield, of: cohortOf{t, sel, r.Type, sp}}
 	from, to = max(from, sp.first()), min(to, sp.end())
-	if sel.Cohort == "" && sel.IDs == nil {
+	if sel.Cohort == "" && sel.IDs == nil || sel.Deleted {
 		return orContext(ctx, c.sequence(from, to, nil))
 	}
 	for seg := range segments(from, to) {
-		if err := c.keys(cohortOf{t, sel, r.Type, sp}, seg); err != nil {
+		if err := c.keys(seg); err != nil {
 			return orContext(ctx, err)
 		}
 	}
@@ -55,6 +56,7 @@ type chunk struct {
 	s     *Store
 	ctx   context.Context //nolint:containedctx // a chunk lives within one call of Scan
 	sel   store.Selection
+	of    cohortOf
 	yield func(*store.Version) error
 
 	arena []byte
@@ -74,9 +76,9 @@ func (c *chunk) sequence(from, to int64, only *keySet) error {
 }
 
 // keys yields what is selected of a segment by a cohort or by ids.
-func (c *chunk) keys(of cohortOf, seg segment) error {
+func (c *chunk) keys(seg segment) error {
 	set := newKeySet(seg.from, seg.to)
-	if _, err := c.read(func(conn *sqlite.Conn) (int64, error) { return 0, c.s.collect(conn, of, set) }); err != nil {
+	if _, err := c.read(func(conn *sqlite.Conn) (int64, error) { return 0, c.s.collect(conn, c.of, set) }); err != nil {
 		return err
 	}
 	if dense := (seg.to - seg.from) / 4; int64(set.len()) > dense {
@@ -125,6 +127,9 @@ func (c *chunk) read(f func(*sqlite.Conn) (int64, error)) (int64, error) {
 func (c *chunk) fill(conn *sqlite.Conn, from, to int64, only *keySet) (int64, error) {
 	query := `SELECT ` + versionColumns + ` FROM version v WHERE v.key>=? AND v.key<?
 		AND v."from"<=? AND v."from">? AND (v."to" IS NULL OR v."to">?) AND NOT v.deleted`
+	if c.sel.Deleted {
+		query = strings.Replace(query, "NOT v.deleted", "v.deleted", 1)
+	}
 	if c.sel.Compartments {
 		query += ` AND v.patients IS NOT NULL`
 	}
@@ -138,10 +143,12 @@ func (c *chunk) fill(conn *sqlite.Conn, from, to int64, only *keySet) (int64, er
 	looked, next := 0, to
 	err = rows(stmt, func() error {
 		key := stmt.ColumnInt64(0)
-		if only == nil || only.has(key) {
-			if err := c.add(conn, stmt); err != nil {
-				return err
-			}
+		ok, err := c.wanted(conn, stmt, key, only)
+		if ok && err == nil {
+			err = c.add(conn, stmt)
+		}
+		if err != nil {
+			return err
 		}
 		if looked++; c.full() || looked >= 4*chunkRows {
 			next = key + 1
@@ -150,6 +157,26 @@ func (c *chunk) fill(conn *sqlite.Conn, from, to int64, only *keySet) (int64, er
 		return nil
 	})
 	return next, err
+}
+
+// wanted tells whether a row of the sequence is meant. Tombstones have no
+// links, so each is looked at for its id and its patients.
+func (c *chunk) wanted(conn *sqlite.Conn, stmt *sqlite.Stmt, key int64, only *keySet) (bool, error) {
+	if !c.sel.Deleted {
+		return only == nil || only.has(key), nil
+	}
+	id := columnID(stmt, 1)
+	if c.sel.IDs != nil && !slices.Contains(c.sel.IDs, id) {
+		return false, nil
+	}
+	if c.sel.Cohort == "" {
+		return true, nil
+	}
+	patients := []string{id}
+	if c.of.typ != "Patient" {
+		patients = unpackPatients(columnBytes(stmt, 8, nil))
+	}
+	return c.s.anyMember(conn, c.of, patients)
 }
 
 func (c *chunk) full() bool { return len(c.arena) >= chunkBytes || len(c.rows) >= chunkRows }
@@ -272,7 +299,7 @@ func (s *Store) collectLinked(conn *sqlite.Conn, patient string, set *keySet) er
 		return err
 	}
 	stmt.BindInt64(1, set.from>>segmentBits)
-	bindTarget(stmt, 2, "Patient/"+patient)
+	bindTarget(stmt, "Patient/"+patient)
 	var buf [64]byte
 	return rows(stmt, func() error {
 		if hasParam(columnBytes(stmt, 1, buf[:0]), compartment) {

@@ -44,6 +44,7 @@ CREATE TABLE version (
 	body       BLOB                      -- null: a tombstone
 );
 CREATE UNIQUE INDEX version_history ON version (space, id, n) WHERE "to" IS NOT NULL;
+CREATE INDEX version_tombstone ON version (key) WHERE deleted;
 CREATE INDEX version_closed ON version (space, "to") WHERE "to" IS NOT NULL;
 
 CREATE TABLE current (
@@ -70,8 +71,13 @@ CREATE TABLE job (
 	cancel     INTEGER NOT NULL,         -- was one requested?
 	discard_at INTEGER NOT NULL,         -- from when it may be removed; 0: unknown
 	doc        TEXT NOT NULL,            -- job.Job as JSON
+	kind       TEXT NOT NULL,
+	dismissed  INTEGER NOT NULL,
+	idem       TEXT NOT NULL,            -- the client's Idempotency-Key; '': none
 	PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
+CREATE UNIQUE INDEX job_key ON job (tenant, client, user, kind, idem) WHERE idem<>'' AND NOT dismissed;
+CREATE INDEX job_open ON job (kind, tenant, client, user) WHERE discard_at=0 AND NOT cancel;
 CREATE INDEX job_attend ON job (discard_at, id);
 
 CREATE TABLE unit (
@@ -104,6 +110,14 @@ CREATE TABLE cohort (
 	job     TEXT NOT NULL,
 	patient NOT NULL,
 	PRIMARY KEY (tenant, job, patient)
+) WITHOUT ROWID;
+
+CREATE TABLE find (
+	tenant INTEGER NOT NULL,
+	job    TEXT NOT NULL,
+	type   TEXT NOT NULL,
+	id     NOT NULL,
+	PRIMARY KEY (tenant, job, type, id)
 ) WITHOUT ROWID;
 
 CREATE TABLE part (

@@ -58,6 +58,8 @@ func (s *Store) splitType(conn *sqlite.Conn, t store.Tenant, sel store.Selection
 		return nil, err
 	}
 	switch {
+	case sel.Deleted: // tombstones have no body
+		return []store.Range{asRange(typ, from, to, 1)}, nil
 	case sel.IDs != nil:
 		return []store.Range{asRange(typ, from, to, mean*int64(len(sel.IDs)))}, nil
 	case sel.Cohort != "":

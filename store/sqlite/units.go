@@ -251,24 +251,31 @@ func (s *Store) tally(conn *sqlite.Conn, tenant int64, jobID string) (job.Tally,
 		job.Failed: &out.Failed, job.Cancelled: &out.Cancelled,
 	}
 	err := each(conn, `SELECT CASE WHEN state='running' AND lease_until<=? THEN 'queued' ELSE state END,
-		count(*), sum(resources), sum(bytes), sum(done), sum(planned), max(ended) FROM unit
+		count(*), sum(resources), sum(bytes), sum(done), sum(planned), max(ended),
+		sum(attempt), sum(errors), sum(lost) FROM unit
 		WHERE tenant=? AND job=? GROUP BY 1`, func(st *sqlite.Stmt) {
 		if n := into[job.State(st.ColumnText(0))]; n != nil {
 			*n += st.ColumnInt(1)
 		}
 		out.Done = out.Done.Add(job.Counts{Resources: st.ColumnInt64(2), Bytes: st.ColumnInt64(3), Planned: st.ColumnInt64(4)})
 		out.Planned += st.ColumnInt64(5)
+		out.Attempts += st.ColumnInt(7)
+		out.Errors += st.ColumnInt(8)
+		out.Lost += st.ColumnInt(9)
 		if end := msTime(st.ColumnInt64(6)); end.After(out.LastEnd) {
 			out.LastEnd = end
 		}
 	}, s.cfg.Now().UnixMilli(), tenant, jobID)
-	if err != nil || out.Failed == 0 {
+	if err != nil || out.Errors == 0 && out.Failed == 0 {
 		return out, err
 	}
-	failed, err := units(conn, `SELECT `+unitColumns+` FROM unit u JOIN tenant t ON t.no = u.tenant
-		WHERE u.tenant=? AND u.job=? AND u.state='failed' ORDER BY u.id LIMIT 1`, tenant, jobID)
-	if err == nil && len(failed) > 0 {
-		out.Reason = failed[0].Reason
+	erred, err := units(conn, `SELECT `+unitColumns+` FROM unit u JOIN tenant t ON t.no = u.tenant
+		WHERE u.tenant=? AND u.job=? AND u.reason<>'' ORDER BY u.state<>'failed', u.id LIMIT ?`, tenant, jobID, job.MaxReasons)
+	for _, u := range erred {
+		if u.State == job.Failed && out.Reason == nil {
+			out.Reason = u.Reason
+		}
+		out.Reasons = append(out.Reasons, job.UnitReason{Unit: u.ID, Attempt: u.Attempt, Reason: *u.Reason})
 	}
 	return out, err
 }

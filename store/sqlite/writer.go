@@ -124,7 +124,7 @@ func (w *writer) loop() {
 // group commits first and what else waits. It returns a request that must
 // wait for the next group, if there is one.
 func (w *writer) group(first *request) (left *request) {
-	t := newTx(w)
+	t, began := newTx(w), w.cfg.Now()
 	if err := w.begin(); err != nil {
 		first.done <- err
 		return nil
@@ -149,6 +149,9 @@ func (w *writer) group(first *request) (left *request) {
 		applied = append(applied, r)
 	}
 	err := w.commit(t)
+	if w.cfg.Observe != nil && err == nil && len(applied) > 0 {
+		w.cfg.Observe(len(applied), bytes, w.cfg.Now().Sub(began))
+	}
 	for _, r := range applied {
 		r.done <- err
 	}

@@ -29,7 +29,6 @@ type call struct {
 // of a running unit of j, r a range with something in it.
 func (e *env) calls(j job.Job, f store.Fence, s store.Selection, r store.Range) []call {
 	id, kinds := idOf("Patient/1"), []string{j.Kind}
-	drop := func(_ any, err error) error { return err }
 	calls := []call{
 		{"Commit", func(ctx context.Context) error {
 			return drop(e.Commit(ctx, north, batchOf([]change{write("Patient/1", "b"), write("Patient/2", "b")})))
@@ -43,6 +42,17 @@ func (e *env) calls(j job.Job, f store.Fence, s store.Selection, r store.Range) 
 		{"Scan", func(ctx context.Context) error {
 			return e.Scan(ctx, north, s, r, "", func(*store.Version) error { return nil })
 		}},
+		{"Referrers", func(ctx context.Context) error {
+			return drop(e.Referrers(ctx, north, s.At, "Patient", idsOf("Patient/2")))
+		}},
+		{"Referrers of a type that is not there", func(ctx context.Context) error {
+			return drop(e.Referrers(ctx, north, s.At, "Medication", idsOf("Patient/2")))
+		}},
+		{"Scan of tombstones", func(ctx context.Context) error {
+			s := s
+			s.Deleted = true
+			return e.Scan(ctx, north, s, r, "", func(*store.Version) error { return nil })
+		}},
 		{"Ping", func(ctx context.Context) error { return e.Ping(ctx) }},
 		{"Claim", func(ctx context.Context) error { _, _, err := e.Claim(ctx, kinds, lease); return err }},
 		{"NextRun", func(ctx context.Context) error { return drop(e.NextRun(ctx, kinds)) }},
@@ -51,17 +61,24 @@ func (e *env) calls(j job.Job, f store.Fence, s store.Selection, r store.Range) 
 }
 
 func (e *env) jobCalls(j job.Job) []call {
-	drop := func(_ any, err error) error { return err }
 	start := func(j job.Job) (job.Job, error) { return j.Start(e.clock.Now()) }
 	return []call{
-		{"Create", func(ctx context.Context) error { return e.Create(ctx, e.newJob(north, "late"), nil) }},
+		{"Create", func(ctx context.Context) error {
+			return drop(e.Create(ctx, e.newJob(north, "late"), nil, store.Limit{}))
+		}},
+		{"Create under a key and a limit", func(ctx context.Context) error {
+			return drop(e.Create(ctx, e.keyed(ann(), "late", "k", "d"), nil, store.Limit{PerOwner: 1, All: 1}))
+		}},
 		{"Job", func(ctx context.Context) error { return drop(e.Job(ctx, north, j.Owner, j.ID)) }},
+		{"List", func(ctx context.Context) error { return drop(e.List(ctx, north, j.Owner, "", 9)) }},
+		{"List in an unknown tenant", func(ctx context.Context) error { return drop(e.List(ctx, "nowhere", j.Owner, "", 9)) }},
 		{"Peek", func(ctx context.Context) error { return drop(e.Peek(ctx, north, j.ID)) }},
 		{"Update", func(ctx context.Context) error { return drop(e.Update(ctx, north, j.ID, start)) }},
 		{"Attend", func(ctx context.Context) error { return drop(e.Attend(ctx, e.clock.Now(), "", 9)) }},
 		{"Remove", func(ctx context.Context) error { return e.Remove(ctx, north, j.ID) }},
 		{"Tally", func(ctx context.Context) error { return drop(e.Tally(ctx, north, j.ID)) }},
 		{"Members", func(ctx context.Context) error { return drop(e.Members(ctx, north, store.CohortID(j.ID), "", 9)) }},
+		{"Finds", func(ctx context.Context) error { return drop(e.Finds(ctx, north, j.ID, idOf("Observation/1"), 9)) }},
 		{"PartsOf", func(ctx context.Context) error { return drop(e.PartsOf(ctx, north, j.ID, "", 9)) }},
 		{"Part", func(ctx context.Context) error { return drop(e.Part(ctx, north, j.ID, job.Output, "Patient", 1)) }},
 		{"PartsHolding", func(ctx context.Context) error { return drop(e.PartsHolding(ctx, north, "1")) }},
@@ -72,6 +89,7 @@ func (e *env) fencedCalls(j job.Job, f store.Fence) []call {
 	return []call{
 		{"Add", func(ctx context.Context) error { return e.Add(ctx, f, unitsOf(j, unit("late", 5))) }},
 		{"AddMembers", func(ctx context.Context) error { return e.AddMembers(ctx, f, []string{"late"}) }},
+		{"AddFinds", func(ctx context.Context) error { return e.AddFinds(ctx, f, idsOf("Patient/late")) }},
 		{"Renew", func(ctx context.Context) error { return e.Renew(ctx, f, time.Hour) }},
 		{"End", func(ctx context.Context) error {
 			return e.End(ctx, f, job.UnitEnd{State: job.Succeeded, Parts: []job.Part{part(f, "late", 2)}})
@@ -111,6 +129,7 @@ func closedContext(e *env) {
 	e.same("jobs", e.attended(e.clock.Now()), []string{j.ID})
 	e.same("the tally", e.tally(j), before)
 	e.same("members", sorted(e.members(store.CohortID(j.ID), 9)), []string{"1", "2"})
+	e.same("finds", e.found(j, 9), []string{"Observation/1", "Patient/2"})
 	e.same("parts", partIDs(e.parts(j)), []string{"p1"})
 	e.clock.advance(lease + time.Second)
 	u, again := e.claim("export")
@@ -124,3 +143,6 @@ func closedWatch(e *env) {
 	e.Watch(ctx)
 	e.create("export", unit("a", 0))
 }
+
+// drop leaves of a result its error.
+func drop[T any](_ T, err error) error { return err }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"firebreak/operations/job"
@@ -51,7 +52,7 @@ func (e *env) create(kind string, units ...job.Unit) job.Job {
 func (e *env) createIn(t store.Tenant, kind string, units ...job.Unit) job.Job {
 	e.Helper()
 	j := e.newJob(t, kind)
-	e.ok("Create", e.Create(e.ctx, j, unitsOf(j, units...)))
+	e.ok("Create", drop(e.Create(e.ctx, j, unitsOf(j, units...), store.Limit{})))
 	return j
 }
 
@@ -100,17 +101,17 @@ func jobRoundTrip(e *env) {
 	j.State, j.Expires, j.Retries = job.Failed, now.Add(time.Hour), 3
 	j.CancelRequested, j.Dismissed, j.ArtifactsGone = now.Add(4*time.Second), now.Add(5*time.Second), now.Add(6*time.Second)
 	j.Error = &job.Reason{Code: "exception", Message: "Zoë's “unit” failed\nonce"}
-	e.ok("Create", e.Create(e.ctx, j, nil))
+	e.ok("Create", drop(e.Create(e.ctx, j, nil, store.Limit{})))
 	e.same("the job", e.read(j), j)
 	bare := e.newJob(north, "export")
-	e.ok("Create", e.Create(e.ctx, bare, nil))
+	e.ok("Create", drop(e.Create(e.ctx, bare, nil, store.Limit{})))
 	e.same("a job with zero times", e.read(bare), bare)
 }
 
 func jobOwner(e *env) {
 	j := e.newJob(north, "export")
 	j.Owner = job.Owner{Client: "app", User: "ann"}
-	e.ok("Create", e.Create(e.ctx, j, nil))
+	e.ok("Create", drop(e.Create(e.ctx, j, nil, store.Limit{})))
 	for _, who := range []store.Owner{{Client: "app"}, {Client: "app", User: "bob"}, {Client: "other", User: "ann"}, {User: "ann"}, {}} {
 		_, err := e.Job(e.ctx, north, who, j.ID)
 		e.is(fmt.Sprintf("Job for %+v", who), err, store.ErrNotFound)
@@ -121,7 +122,7 @@ func jobOwner(e *env) {
 func jobPeek(e *env) {
 	j := e.newJob(north, "export")
 	j.Owner = job.Owner{Client: "app", User: "ann"}
-	e.ok("Create", e.Create(e.ctx, j, nil))
+	e.ok("Create", drop(e.Create(e.ctx, j, nil, store.Limit{})))
 	got, err := e.Peek(e.ctx, north, j.ID)
 	e.ok("Peek", err)
 	e.same("the job", got, j)
@@ -143,7 +144,7 @@ func jobAtomic(e *env) {
 	j := e.create("export", unit("a", 0))
 	second := j
 	second.Kind, second.Retries = "purge", 7
-	err := e.Create(e.ctx, second, unitsOf(second, unit("b", 0), unit("c", 0)))
+	err := drop(e.Create(e.ctx, second, unitsOf(second, unit("b", 0), unit("c", 0)), store.Limit{}))
 	e.that(err != nil, "Create of a job that is there already is no error")
 	e.same("the job that was there", e.read(j), j)
 	e.same("its units", e.tally(j).Queued, 1)
@@ -176,12 +177,13 @@ func jobUpdateError(e *env) {
 	e.same("the job", e.read(j), j)
 }
 
-// filled makes a job of the kind with a running unit, a cohort and a part.
+// filled makes a job of the kind with a running unit, a cohort, finds and a part.
 func (e *env) filled(t store.Tenant, kind string) (job.Job, store.Fence) {
 	e.Helper()
 	j := e.createIn(t, kind, unit("a", 0), unit("b", 0), unit("c", 1))
 	_, f := e.claim(kind)
 	e.ok("AddMembers", e.AddMembers(e.ctx, f, []string{"1", "2"}))
+	e.find(f, "Observation/1", "Patient/2")
 	e.end(f, job.UnitEnd{State: job.Succeeded, Parts: []job.Part{part(f, "p1", 1, "1", "2")}})
 	_, f = e.claim(kind)
 	return j, f
@@ -197,6 +199,7 @@ func jobRemove(e *env) {
 	e.same("the other job", e.read(kept), kept)
 	e.same("its running units", e.tally(kept).Running, 1)
 	e.same("its members", sorted(e.members(store.CohortID(kept.ID), 9)), []string{"1", "2"})
+	e.same("its finds", e.found(kept, 9), []string{"Observation/1", "Patient/2"})
 	e.same("its parts", len(e.parts(kept)), 1)
 	e.same("the parts that hold a patient", e.holding("1"), []string{kept.ID + "/p1"})
 	e.ok("Renew", e.Renew(e.ctx, keptFence, lease))
@@ -213,14 +216,14 @@ func (e *env) gone(j job.Job) {
 	_, err = e.Update(e.ctx, t, j.ID, func(j job.Job) (job.Job, error) { return j, nil })
 	e.is("Update", err, store.ErrNotFound)
 	tally, err := e.Tally(e.ctx, t, j.ID)
-	e.that(tally == job.Tally{} && (err == nil || errors.Is(err, store.ErrNotFound)), "Tally: %+v, %v", tally, err)
+	e.that(tally.Unfinished()+tally.Succeeded+tally.Failed+tally.Cancelled == 0 && (err == nil || errors.Is(err, store.ErrNotFound)), "Tally: %+v, %v", tally, err)
 	e.same("members", e.membersIn(t, j.ID), nil)
+	e.same("finds", e.foundIn(t, j.ID, 9), nil)
 	e.same("parts", e.parts(j), nil)
 	_, err = e.Part(e.ctx, t, j.ID, job.Output, "Patient", 1)
 	e.is("Part", err, store.ErrNotFound)
-	for _, other := range e.attended(e.clock.Now()) {
-		e.that(other != j.ID, "Attend lists the removed job")
-	}
+	e.that(!slices.Contains(e.listed(t, j.Owner, 9), j.ID), "List gives the job")
+	e.that(!slices.Contains(e.attended(e.clock.Now()), j.ID), "Attend lists the job")
 }
 
 func (e *env) membersIn(t store.Tenant, id string) []string {

@@ -56,7 +56,7 @@ func (m *model) apply(e *env, c change, a store.Applied) {
 func (m *model) selected(s store.Selection, members []string) []store.Version {
 	var vs []store.Version
 	for _, v := range m.all {
-		if v.AsOf(s.At) && !v.Deleted && v.From > s.After &&
+		if v.AsOf(s.At) && v.Deleted == s.Deleted && v.From > s.After &&
 			(s.Types == nil || slices.Contains(s.Types, v.ID.Type)) &&
 			(s.IDs == nil || slices.Contains(s.IDs, v.ID.ID)) &&
 			(!s.Compartments || len(v.Patients) > 0) &&
@@ -66,6 +66,29 @@ func (m *model) selected(s store.Selection, members []string) []store.Version {
 	}
 	slices.SortFunc(vs, byKey)
 	return vs
+}
+
+// referrers are those of a type that name a target as of at, and those that do
+// since. Resources of the model name the patients whose compartments they are
+// in, but a Patient itself.
+func (m *model) referrers(at store.Tick, typ string, targets []string) (want, since []string) {
+	for _, v := range m.all {
+		if v.ID.Type != typ || v.Deleted || !names(v, targets) {
+			continue
+		}
+		if v.AsOf(at) {
+			want = append(want, v.ID.String())
+		} else if v.From > at {
+			since = append(since, v.ID.String())
+		}
+	}
+	return want, slices.DeleteFunc(since, func(ref string) bool { return slices.Contains(want, ref) })
+}
+
+func names(v store.Version, targets []string) bool {
+	return slices.ContainsFunc(v.Patients, func(p string) bool {
+		return "Patient/"+p != v.ID.String() && slices.Contains(targets, "Patient/"+p)
+	})
 }
 
 func inCohort(v store.Version, members []string) bool {

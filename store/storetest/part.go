@@ -67,7 +67,7 @@ func partIDs(ps []job.Part) []string {
 	return ids
 }
 
-// holding names the parts that hold a patient, in order.
+// holding names the parts that hold a patient of north, in order.
 func (e *env) holding(patient string) []string {
 	e.Helper()
 	ps, err := e.PartsHolding(e.ctx, north, patient)

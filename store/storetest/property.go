@@ -41,7 +41,7 @@ func modelAgrees(e *env) {
 		t.Repeat(map[string]func(*rapid.T){
 			"commit": p.commits, "commit more": p.commits, "barrier": func(t *rapid.T) { p.snapshot(t, 1) },
 		})
-		p.snapshot(t, len(p.selections(0)))
+		p.snapshot(t, len(p.selections(0))/3)
 	})
 }
 
@@ -95,7 +95,19 @@ func (p *player) snapshot(t *rapid.T, many int) {
 			s.At = at
 			p.agrees(s, p.members...)
 		}
+		p.refers(t, at)
 	}
+}
+
+// refers compares who names some patients with the model.
+func (p *player) refers(t *rapid.T, at store.Tick) {
+	typ := rapid.SampledFrom([]string{"Patient", "Observation", "Appointment", "Organization"}).Draw(t, "type of referrers")
+	var targets []string
+	for _, id := range rapid.SliceOfNDistinct(rapid.SampledFrom(somePatients()), 1, 2, itself).Draw(t, "targets") {
+		targets = append(targets, "Patient/"+id)
+	}
+	want, since := p.model(p.tenant).referrers(at, typ, targets)
+	p.referrers(at, typ, targets, want, since...)
 }
 
 func (p *player) selections(after store.Tick) []store.Selection {
@@ -109,5 +121,9 @@ func (p *player) selections(after store.Tick) []store.Selection {
 		{Cohort: p.cohort, After: after, Types: []string{"Observation", "Patient"}},
 		{Compartments: true, IDs: []string{"1", "5"}},
 		{Cohort: p.cohort, IDs: []string{"1", "2", "5"}},
+		{Deleted: true},
+		{Deleted: true, Cohort: p.cohort},
+		{Deleted: true, Compartments: true, Types: []string{"Appointment", "Observation"}},
+		{Deleted: true, Cohort: p.cohort, After: after, IDs: []string{"1", "2", "6"}},
 	}
 }

@@ -61,9 +61,9 @@ func splitEachKind(e *env) {
 }
 
 // kinds are selections of every kind, and some narrowed by more than one
-// member. after is an earlier barrier.
+// member, then all of them of tombstones. after is an earlier barrier.
 func kinds(after store.Tick, cohort store.CohortID) []store.Selection {
-	return []store.Selection{
+	all := []store.Selection{
 		{},
 		{After: after},
 		{Types: []string{"Observation"}},
@@ -81,6 +81,11 @@ func kinds(after store.Tick, cohort store.CohortID) []store.Selection {
 		{Cohort: cohort, IDs: []string{"1", "2", "5", "o1", "o2", "o3", "a2", "a3", "a4"}},
 		{After: after, Types: []string{"Appointment"}, IDs: []string{"a1", "a2"}},
 	}
+	for _, s := range all {
+		s.Deleted = true
+		all = append(all, s)
+	}
+	return all
 }
 
 func splitWider(e *env) {
@@ -89,11 +94,14 @@ func splitWider(e *env) {
 	members := []string{"1", "3"}
 	cohort := e.cohort(members...)
 	for _, at := range []store.Tick{second, last} {
-		wide := e.ranges(north, store.Selection{At: at}, smallRange)
+		wide := map[bool][]store.Range{
+			false: e.ranges(north, store.Selection{At: at}, smallRange),
+			true:  e.ranges(north, deleted(at), smallRange),
+		}
 		for _, s := range kinds(after, cohort) {
 			s.At = at
 			var got []store.Version
-			for _, r := range wide {
+			for _, r := range wide[s.Deleted] {
 				got = append(got, e.walk(north, s, r, "")...)
 			}
 			slices.SortFunc(got, byKey)

@@ -3,7 +3,6 @@ package storetest
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"firebreak/operations/job"
@@ -28,15 +27,6 @@ func endCases() []testCase {
 	}
 }
 
-func tallyCases() []testCase {
-	return []testCase{
-		{"Tally counts the units in each state", tallyStates},
-		{"Tally adds up what succeeded units did and what all expected", tallyCounts},
-		{"Tally has a failed unit's reason", tallyReason},
-		{"Tally has the time of the last end", tallyLastEnd},
-	}
-}
-
 // fenced asserts that every write under a fence is refused.
 func (e *env) fenced(f store.Fence) {
 	e.Helper()
@@ -44,6 +34,7 @@ func (e *env) fenced(f store.Fence) {
 	e.is("Renew", e.Renew(e.ctx, f, time.Hour), store.ErrFenced)
 	e.is("Add", e.Add(e.ctx, f, []job.Unit{extra}), store.ErrFenced)
 	e.is("AddMembers", e.AddMembers(e.ctx, f, []string{"refused"}), store.ErrFenced)
+	e.is("AddFinds", e.AddFinds(e.ctx, f, idsOf("Patient/refused")), store.ErrFenced)
 	for _, s := range []job.State{job.Succeeded, job.Failed, job.Queued} {
 		e.is("End", e.End(e.ctx, f, job.UnitEnd{State: s, Erred: true}), store.ErrFenced)
 	}
@@ -95,6 +86,7 @@ func fenceWritesNothing(e *env) {
 	e.fenced(old)
 	e.same("the tally", e.tally(j), before)
 	e.same("members", e.members(store.CohortID(j.ID), 9), nil)
+	e.same("finds", e.found(j, 9), nil)
 	e.same("parts", partIDs(e.parts(j)), []string{"kept"})
 	e.same("parts of patient 1", e.holding("1"), []string{j.ID + "/kept"})
 	_, err = e.Part(e.ctx, north, j.ID, job.Output, "Patient", 1)
@@ -159,71 +151,6 @@ func endFinal(e *env) {
 	e.end(fences[1], job.UnitEnd{State: job.Failed, Erred: true, Reason: &job.Reason{Code: "exception", Message: "m"}})
 	e.clock.advance(48 * time.Hour)
 	e.noClaim("export")
-}
-
-func tallyStates(e *env) {
-	j := e.create("export", unit("a", 0), unit("b", 0), unit("c", 0), unit("d", 0), unit("e", 1))
-	e.create("export", unit("a", 1), unit("f", 1))
-	e.same("queued", e.tally(j), job.Tally{Queued: 5})
-	_, fences := e.claimAll("export")
-	fences = slices.DeleteFunc(fences, func(f store.Fence) bool { return f.Job != j.ID })
-	e.same("claimed", e.tally(j), job.Tally{Queued: 1, Running: 4})
-	e.succeed(fences[0])
-	e.end(fences[1], job.UnitEnd{State: job.Failed})
-	e.end(fences[2], job.UnitEnd{State: job.Queued, RunAt: e.clock.Now().Add(time.Hour)})
-	got := e.tally(j)
-	e.same("ended", []int{got.Queued, got.Running, got.Succeeded, got.Failed, got.Cancelled}, []int{2, 1, 1, 1, 0})
-}
-
-func tallyCounts(e *env) {
-	planned := func(id string, bytes int64) job.Unit {
-		u := unit(id, 0)
-		u.Counts.Planned = bytes
-		return u
-	}
-	j := e.create("export", planned("a", 100), planned("b", 30), planned("c", 7), planned("d", 1000))
-	e.same("planned", e.tally(j).Planned, int64(1137))
-	_, fences := e.claimAll("export")
-	for _, f := range fences {
-		u := job.UnitEnd{State: job.Succeeded, Counts: map[string]job.Counts{
-			"a": {Resources: 10, Bytes: 90, Planned: 100}, "b": {Resources: 3, Bytes: 33, Planned: 30},
-			"c": {Resources: 500, Bytes: 500, Planned: 7}, "d": {},
-		}[f.Unit]}
-		switch f.Unit {
-		case "c":
-			u.State = job.Failed
-		case "d":
-			continue
-		}
-		e.end(f, u)
-	}
-	got := e.tally(j)
-	e.same("done", got.Done, job.Counts{Resources: 13, Bytes: 123, Planned: 130})
-	e.same("planned", got.Planned, int64(1137))
-}
-
-func tallyReason(e *env) {
-	j := e.create("export", unit("a", 0), unit("b", 0))
-	_, fences := e.claimAll("export")
-	e.end(fences[0], job.UnitEnd{State: job.Queued, Erred: true, Reason: &job.Reason{Code: "transient", Message: "again"}})
-	e.that(e.tally(j).Reason == nil, "a unit that was put back gives the tally a reason")
-	why := job.Reason{Code: "no-store", Message: "the disk is “full”"}
-	e.end(fences[1], job.UnitEnd{State: job.Failed, Erred: true, Reason: &why})
-	e.same("reason", e.tally(j).Reason, &why)
-}
-
-func tallyLastEnd(e *env) {
-	e.clock.stop()
-	j := e.create("export", unit("a", 0), unit("b", 0))
-	e.that(e.tally(j).LastEnd.IsZero(), "LastEnd is set before any end")
-	for range 2 {
-		_, f := e.claim("export")
-		e.clock.advance(time.Second)
-		e.succeed(f)
-		e.that(e.tally(j).LastEnd.Equal(e.clock.Now()), "LastEnd is %v at %v", e.tally(j).LastEnd, e.clock.Now())
-	}
-	e.clock.advance(time.Hour)
-	e.that(e.tally(j).LastEnd.Equal(e.clock.Now().Add(-time.Hour)), "LastEnd is %v at %v", e.tally(j).LastEnd, e.clock.Now())
 }
 
 func nextRunCases() []testCase {

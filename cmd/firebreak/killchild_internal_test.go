@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"firebreak/operations/engine"
+	"firebreak/operations/export"
+	"firebreak/operations/ingest"
+	"firebreak/store/files"
+)
+
+// childOrder is the environment by which this program, run again, is told that
+// it is a child, and what to do.
+const childOrder = "FIREBREAK_KILL_CHILD"
+
+// toldBy begins each line that a child says to its parent.
+const toldBy = "child: "
+
+// order is what a child is to do.
+type order struct {
+	Data  string   // the data directory
+	Load  []string // paths to load; none: serve
+	Point int64    // of its fault; 0: none
+}
+
+// TestKillChild is the child's side, and nothing by itself.
+func TestKillChild(t *testing.T) {
+	doc := os.Getenv(childOrder)
+	if doc == "" {
+		t.Skip("this is for processes that other tests start")
+	}
+	var o order
+	if err := json.Unmarshal([]byte(doc), &o); err != nil {
+		t.Fatal(err)
+	}
+	f := &fault{point: o.Point}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // its end says that this process is not wanted any more
+		stop()
+	}()
+	var err error
+	if len(o.Load) > 0 {
+		err = loadAsChild(ctx, o, f)
+	} else {
+		err = serveAsChild(ctx, o, f)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell("calls", f.calls.Load())
+}
+
+// tinyUnits are sizes with which few resources are many units, files and joins.
+func tinyUnits() export.Config {
+	return export.Config{UnitSize: 6 << 10, SmallJob: 1, MaxFile: 20 << 10, JoinSize: 12 << 10}
+}
+
+// serveAsChild serves like serve, but cuts exports small.
+func serveAsChild(ctx context.Context, o order, f *fault) error {
+	opts := serving{storage: storage{Data: o.Data}, Listen: "127.0.0.1:0", MaxResource: 1 << 20, Grace: time.Second, Audit: "off"}
+	st, err := openStore(ctx, opts.storage)
+	if err != nil {
+		return err
+	}
+	dir, err := files.NewDir(filepath.Join(o.Data, "files"))
+	if err != nil {
+		return errors.Join(err, st.Close())
+	}
+	log := newLog(os.Stderr, "warn", "text")
+	s, err := assemble(ctx, opts, log, faultyStore{st, f}, faultyFiles{dir, f})
+	if err != nil {
+		return err
+	}
+	cfg := tinyUnits()
+	cfg.Store, cfg.Files, cfg.Now, cfg.NewID = s.store, s.files, time.Now, newID
+	s.engine = engine.New(engine.Config{
+		Store: s.store, Now: time.Now, Log: log, Handlers: map[string]engine.Handler{export.Kind: export.New(cfg)},
+	})
+	tell("serves", s.Base())
+	return errors.Join(s.Run(ctx), s.Close())
+}
+
+// loadAsChild loads like load --data.
+func loadAsChild(ctx context.Context, o order, f *fault) error {
+	st, err := openStore(ctx, storage{Data: o.Data})
+	if err != nil {
+		return err
+	}
+	sources, err := ingest.Sources(o.Load)
+	if err == nil {
+		sink := serviceSink{newService(faultyStore{st, f}, 1<<20)}
+		err = load(ctx, streams{io.Discard, io.Discard}, 1<<20, sink, sources)
+	}
+	return errors.Join(err, st.Close())
+}
+
+// victim is a process of this program as its parent sees it.
+type victim struct {
+	*testing.T
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	told   chan string
+	stderr *bytes.Buffer
+	died   string // where it killed itself
+	calls  int64  // how many there were, if it ended by itself
+}
+
+func startVictim(t *testing.T, o order) *victim {
+	t.Helper()
+	doc, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &victim{T: t, told: make(chan string, 100_000), stderr: &bytes.Buffer{}}
+	c.cmd = exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKillChild$")
+	c.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "GOCOVERDIR=") }), childOrder+"="+string(doc))
+	c.cmd.Stderr = c.stderr
+	stdin, err := c.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.stdin = stdin
+	stdout, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(c.told)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			if line, ok := strings.CutPrefix(lines.Text(), toldBy); ok {
+				c.told <- line
+			}
+		}
+	}()
+	return c
+}
+
+// next is the next thing that the child says; false when it has ended.
+func (c *victim) next() (word, rest string, ok bool) {
+	line, ok := <-c.told
+	word, rest, _ = strings.Cut(line, " ")
+	switch word {
+	case "dies":
+		c.died = rest
+	case "calls":
+		if err := json.Unmarshal([]byte(rest), &c.calls); err != nil {
+			c.Fatal(err)
+		}
+	}
+	return word, rest, ok
+}
+
+// await waits until the child says a word; false when it has ended before.
+func (c *victim) await(word string) (rest string, ok bool) {
+	for {
+		got, rest, ok := c.next()
+		if !ok || got == word {
+			return rest, ok
+		}
+	}
+}
+
+// kill is kill -9.
+func (c *victim) kill() {
+	c.died = "at a moment from outside"
+	_ = c.cmd.Process.Kill() // it may have ended by itself
+}
+
+// end has the child end, and waits until it has. It tells whether it was
+// killed; any other end but the orderly one is an error.
+func (c *victim) end() (killed bool) {
+	c.Helper()
+	_ = c.stdin.Close() // it may have ended by itself
+	c.await("")
+	err := c.cmd.Wait()
+	if err == nil {
+		return false
+	}
+	if s, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != syscall.SIGKILL {
+		c.Fatalf("the child ended with %v\n%s", err, c.stderr)
+	}
+	return true
+}

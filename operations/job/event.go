@@ -1,0 +1,30 @@
+package job
+
+// Act is what someone did with a job.
+type Act string
+
+// The acts that are recorded.
+const (
+	KickedOff  Act = "kickoff"  // asked for a job
+	Downloaded Act = "download" // was sent a file of it
+	Dismissal  Act = "cancel"   // cancelled it if it was under way, and had it removed
+	Expiry     Act = "expiry"   // its time is over, and its files go
+)
+
+// Event is an act, for the record. It holds no content of a resource and no
+// value that was searched for.
+type Event struct {
+	Act    Act
+	Tenant string
+	By     Owner  // who did it; the zero Owner is the server itself
+	Job    string // its id; "" where it did not come to one
+	Kind   string // of the job
+	Path   string // of a kick-off, below the FHIR base and without a query
+	File   string // of a download
+	// Resumed: the download begins after the first byte of the file. It is
+	// recorded only if no download of the file by the same owner was.
+	Resumed bool
+	// Refused: it was not done; Detail says why, in the server's words.
+	Refused bool
+	Detail  string
+}
