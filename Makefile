@@ -36,6 +36,10 @@ demo: build ## make sample patients, load them, export a group, check every file
 test: ## run all tests
 	go test ./...
 
+.PHONY: test-engines
+test-engines: ## run the tests that need real servers: an OpenID provider (needs node, npm and its registry)
+	FIREBREAK_TEST_OIDC=1 go test -count=1 ./auth/...
+
 .PHONY: race
 race: ## run the tests of RACE= under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race $(RACE)
@@ -67,7 +71,7 @@ fmt: $(GOFUMPT_BIN) ## format all Go files, with gofumpt installed into .tools/ 
 	git ls-files -co --exclude-standard '*.go' | xargs -r $(GOFUMPT_BIN) -l -w
 
 .PHONY: check
-check: tidy vet test lint race demo ## everything a change has to pass
+check: tidy vet test test-engines lint race demo ## everything a change has to pass
 
 .PHONY: generate
 generate: ## write the generated tables anew (needs npm and its registry)

@@ -50,6 +50,7 @@ type serving struct {
 	ExportMaxLifetime time.Duration  `help:"The longest that a client may ask its files to be kept, with retain." default:"720h" placeholder:"DURATION"`
 	ExportLimit       int            `help:"Exports of one client and user under way at once; 0: any number." default:"4" placeholder:"N"`
 	ExportLimitAll    int            `help:"Exports under way at once in all; 0: any number." default:"100" placeholder:"N"`
+	SignedLinks       time.Duration  `help:"Sign the URLs of files, so that each can be fetched without a token for so long after the manifest was asked for; 0: they need one." default:"0s" placeholder:"DURATION"`
 	ExportContext     bool           `help:"Export with patients also the practitioners, organizations, locations, medications and devices that their data refers to, without being asked."`
 	ExportFileSize    int64          `help:"Most bytes of one export file, but for a single larger resource." default:"268435456" placeholder:"BYTES"`
 	Grace             time.Duration  `help:"How long requests under way may take at shutdown." default:"10s" placeholder:"DURATION"`

@@ -156,7 +156,11 @@ func (s *Server) assemble(ctx context.Context) error {
 	e := echo.New()
 	s.seen.install(e, s.store)
 	fhirhttp.Install(e, fhirhttp.Config{Origin: origin, CORS: cors, NewID: newID, Now: time.Now, Log: s.log, Tenants: s.opts.isTenant})
-	s.routes(e, exports, rest.WithPrincipal(who))
+	links, err := s.opts.links()
+	if err != nil {
+		return err
+	}
+	s.routes(e, exports, links, rest.WithPrincipal(who))
 	return s.listen(ctx, e)
 }
 
@@ -187,14 +191,14 @@ func (s *Server) record() func(context.Context, job.Event) error {
 	return audit.New(audit.Config{Store: s.store, Now: time.Now, NewID: newID, NewBatchID: newULID}).Record
 }
 
-func (s *Server) routes(e *echo.Echo, exports *export.Export, who echo.MiddlewareFunc) {
+func (s *Server) routes(e *echo.Echo, exports *export.Export, links *opshttp.Links, who echo.MiddlewareFunc) {
 	base := e.Group(fhirhttp.Root)
 	rest.Routes(base, rest.Config{
 		Service: newService(s.store, s.opts.MaxResource), MaxBody: int64(s.opts.MaxResource),
 		Metadata: capability().JSON(),
 	}, who)
-	ops := opshttp.Config{Store: s.store, Files: s.files, Now: time.Now, MaxBody: maxParameters, Record: s.record()}
-	opshttp.Register(base, ops, exportOperation(exports, !s.opts.isOff()), who)
+	ops := opshttp.Config{Store: s.store, Files: s.files, Now: time.Now, MaxBody: maxParameters, Record: s.record(), Links: links}
+	opshttp.Register(base, ops, exportOperation(exports, !s.opts.isOff() && links == nil), who)
 	opshttp.RegisterJobs(base, ops, map[string]string{export.Kind: exportName}, who)
 	e.GET("/healthz", echo.WrapHandler(http.HandlerFunc(s.healthz)))
 	e.GET("/readyz", echo.WrapHandler(http.HandlerFunc(s.readyz)))
@@ -236,8 +240,8 @@ func exportOperation(x *export.Export, token bool) opshttp.Operation {
 				URL: c.URL, Base: c.Base, Lenient: c.Lenient, Key: c.Key, Announce: c.Announce,
 			})
 		},
-		Manifest: func(ctx context.Context, j job.Job, base string) ([]byte, error) {
-			return x.Manifest(ctx, j, base, token)
+		Manifest: func(ctx context.Context, j job.Job, fileURL func(string) string) ([]byte, error) {
+			return x.Manifest(ctx, j, fileURL, token)
 		},
 		Find: x.Find,
 	}

@@ -295,3 +295,6 @@ func finalOr(h *until) func(job.Job) bool {
 func sortedCopy(list []string) []string { return slices.Sorted(slices.Values(list)) }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+// fileURL is where the manifests of tests say that files are.
+func fileURL(name string) string { return "https://example.org/files/" + name }

@@ -120,7 +120,7 @@ func TestAnEmptyStoreGivesAnEmptyOutput(t *testing.T) {
 	if r.manifest.Output == nil || len(r.manifest.Output)+len(r.manifest.Error) != 0 {
 		t.Errorf("output %v, error %v", r.manifest.Output, r.manifest.Error)
 	}
-	body, err := w.export().Manifest(context.Background(), r.job, "https://example.org/files", true)
+	body, err := w.export().Manifest(context.Background(), r.job, fileURL, true)
 	w.ok("render the manifest", err)
 	for _, part := range []string{
 		`"output": []`, `"error": []`, `"requiresAccessToken": true`, `"request": "https://example.org/fhir/$export?a=1&b=<2>"`,

@@ -26,9 +26,9 @@ func FileName(p job.Part) string {
 const deletedPrefix = "deleted."
 
 // Manifest renders the completion manifest of a job that is ready (Bulk Data,
-// "Response - Complete Status"). files is the absolute URL that FileName goes
-// behind; token tells whether the files need an access token.
-func (x *Export) Manifest(ctx context.Context, j job.Job, files string, token bool) ([]byte, error) {
+// "Response - Complete Status"). fileURL is the absolute URL of a file
+// by its FileName; token tells whether the files need an access token.
+func (x *Export) Manifest(ctx context.Context, j job.Job, fileURL func(name string) string, token bool) ([]byte, error) {
 	req, err := request(j)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (x *Export) Manifest(ctx context.Context, j job.Job, files string, token bo
 	}
 	for _, p := range parts {
 		f := fhir.ManifestFile{
-			Type: p.Type, URL: files + "/" + FileName(p), Count: &p.Count,
+			Type: p.Type, URL: fileURL(FileName(p)), Count: &p.Count,
 			Extension: &fhir.ManifestFileExtension{Integrity: &fhir.FileIntegrity{Size: p.Size, SHA256: p.SHA256}},
 		}
 		switch p.Category {

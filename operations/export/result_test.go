@@ -29,7 +29,7 @@ func (w *world) result(j job.Job) result {
 	if j.State != job.Succeeded {
 		w.Fatalf("the job is %s: %+v", j.State, j.Error)
 	}
-	body, err := w.export().Manifest(context.Background(), j, "https://example.org/files", false)
+	body, err := w.export().Manifest(context.Background(), j, fileURL, false)
 	w.ok("render the manifest", err)
 	r := result{job: j, lines: map[string][]string{}, files: map[string][][]string{}, names: map[string]bool{}}
 	w.ok("read the manifest", json.Unmarshal(body, &r.manifest))

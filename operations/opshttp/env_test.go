@@ -122,8 +122,8 @@ func (w *world) operation() opshttp.Operation {
 			}
 			return w.create(kind, p), nil
 		},
-		Manifest: func(_ context.Context, j job.Job, at string) ([]byte, error) {
-			return fmt.Appendf(nil, `{"files":%q}`, at), nil
+		Manifest: func(_ context.Context, j job.Job, url func(string) string) ([]byte, error) {
+			return fmt.Appendf(nil, `{"files":%q}`, strings.TrimSuffix(url(""), "/")), nil
 		},
 		Find: func(_ context.Context, j job.Job, name string) (job.Part, error) {
 			body, ok := w.parts[j.ID][name]

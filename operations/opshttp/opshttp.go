@@ -51,9 +51,9 @@ type Operation struct {
 	Routes []Route
 	// Kickoff starts a job, or answers why not.
 	Kickoff func(ctx context.Context, p auth.Principal, c Call) (job.Job, error)
-	// Manifest renders the result of a job that is ready. base is the URL
-	// behind which files are.
-	Manifest func(ctx context.Context, j job.Job, base string) ([]byte, error)
+	// Manifest renders the result of a job that is ready. fileURL is the URL
+	// of a file by the name that Find knows.
+	Manifest func(ctx context.Context, j job.Job, fileURL func(name string) string) ([]byte, error)
 	// Find finds a public file by the last segment of its URL; store.ErrNotFound.
 	Find func(ctx context.Context, j job.Job, name string) (job.Part, error)
 }
@@ -64,7 +64,7 @@ type Store interface {
 	store.Units
 }
 
-// Config is what the routes need. All of it but Record must be set.
+// Config is what the routes need. All of it but Record and Links must be set.
 type Config struct {
 	Store Store
 	Files files.Files
@@ -74,6 +74,8 @@ type Config struct {
 	// Record makes an event durable before what it tells of is done: an error
 	// refuses it. nil: nothing is recorded.
 	Record func(ctx context.Context, e job.Event) error
+	// Links has the URLs of files signed; nil: they are not.
+	Links *Links
 }
 
 // Register adds an operation's routes to g, the FHIR base. The principal is
@@ -85,7 +87,11 @@ func Register(g *echo.Group, cfg Config, op Operation, middleware ...echo.Middle
 	}
 	g.Match([]string{http.MethodGet, http.MethodHead}, "/"+op.Name+"/:job", h.status, middleware...)
 	g.DELETE("/"+op.Name+"/:job", h.dismiss, middleware...)
-	g.Match([]string{http.MethodGet, http.MethodHead}, "/"+op.Name+"/:job/:file", h.download, middleware...)
+	unlessSigned := make([]echo.MiddlewareFunc, len(middleware))
+	for i, m := range middleware {
+		unlessSigned[i] = h.unlessSigned(m)
+	}
+	g.Match([]string{http.MethodGet, http.MethodHead}, "/"+op.Name+"/:job/:file", h.download, unlessSigned...)
 }
 
 type handler struct {

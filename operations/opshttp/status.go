@@ -80,7 +80,7 @@ func retryAfter(j job.Job, t job.Tally, now time.Time) int {
 }
 
 func (h handler) manifest(c echo.Context, j job.Job) error {
-	body, err := h.op.Manifest(c.Request().Context(), j, fhirhttp.Base(c)+"/"+h.op.Name+"/"+j.ID)
+	body, err := h.op.Manifest(c.Request().Context(), j, h.fileURL(c, j))
 	if err != nil {
 		return busy(err)
 	}
