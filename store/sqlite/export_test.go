@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 )
 
 // LimitPages has SQLite answer that the disk is full once the database has so
@@ -38,4 +40,14 @@ func (s *Store) ReadersSynchronous(ctx context.Context) (levels []int, err error
 		levels = append(levels, level)
 	}
 	return levels, nil
+}
+
+// CopierSynchronous reads the setting of a connection that copies the WAL.
+func (s *Store) CopierSynchronous() (int, error) {
+	conn, err := openCopier(filepath.Join(s.cfg.Dir, File))
+	if err != nil {
+		return 0, err
+	}
+	level, err := pragmaInt(conn, "synchronous")
+	return level, errors.Join(err, conn.Close())
 }

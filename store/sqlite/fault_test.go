@@ -182,6 +182,12 @@ func TestThePowerCutSettingOfEveryReaderIsFull(t *testing.T) {
 	}
 }
 
+func TestThePowerCutSettingOfTheWALCopierIsFull(t *testing.T) {
+	if level, err := at(t, t.TempDir()).CopierSynchronous(); err != nil || level != full {
+		t.Errorf("synchronous is %d, %v", level, err)
+	}
+}
+
 func TestABatchOverTheLimitIsRefused(t *testing.T) {
 	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir(), Now: time.Now, MaxBatch: 1000})
 	if err != nil {

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"os"
 
 	"zombiezen.com/go/sqlite"
@@ -30,17 +31,27 @@ func (w *writer) tendWAL(bytes int) {
 	}
 }
 
+// openCopier opens the connection that copies the WAL. It syncs the WAL before
+// and the database after it.
+func openCopier(path string) (*sqlite.Conn, error) {
+	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	if err != nil {
+		return nil, err
+	}
+	if err := pragmas(conn, "synchronous=FULL", "mmap_size=0", "cache_size=-1000", "wal_autocheckpoint=0"); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
 // copyWAL copies the WAL into the database whenever the writer hints at it.
 func (s *Store) copyWAL(path string) {
 	defer close(s.checked)
-	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	conn, err := openCopier(path)
 	if err != nil {
 		return // the writer copies at walHard
 	}
 	defer conn.Close() //nolint:errcheck // it copied what the WAL still holds
-	if err := pragmas(conn, "synchronous=FULL", "mmap_size=0", "cache_size=-1000", "wal_autocheckpoint=0"); err != nil {
-		return
-	}
 	for {
 		select {
 		case <-s.done:
