@@ -305,8 +305,8 @@ type Cohorts interface {
 type Parts interface {
 	// PartsOf lists parts of a job in order of ID, those after the given ID.
 	PartsOf(ctx context.Context, t Tenant, jobID, after string, limit int) ([]job.Part, error)
-	// Part returns a public part by its category, type and number; ErrNotFound.
-	Part(ctx context.Context, t Tenant, jobID string, c job.Category, typ string, n int) (job.Part, error)
+	// Part returns a public part by its name; ErrNotFound.
+	Part(ctx context.Context, t Tenant, jobID string, name job.PartName) (job.Part, error)
 	// PartsHolding lists parts with resources of the patient's compartment.
 	PartsHolding(ctx context.Context, t Tenant, patient string) ([]job.Part, error)
 }

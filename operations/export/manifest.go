@@ -113,7 +113,7 @@ func (x *Export) Find(ctx context.Context, j job.Job, name string) (job.Part, er
 	case typ == "OperationOutcome":
 		category = job.Errors // a stored one is never exported
 	}
-	p, err := x.cfg.Store.Part(ctx, store.Tenant(j.Tenant), j.ID, category, typ, n)
+	p, err := x.cfg.Store.Part(ctx, store.Tenant(j.Tenant), j.ID, job.PartName{Category: category, Type: typ, N: n})
 	if err == nil && FileName(p) != name {
 		err = store.ErrNotFound
 	}

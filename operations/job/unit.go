@@ -71,6 +71,13 @@ type UnitEnd struct {
 	Numbers map[string]int
 }
 
+// PartName is what the public knows a file of a job by.
+type PartName struct {
+	Category Category
+	Type     string
+	N        int // from 1
+}
+
 // Part is a file that a job made: its record. Its bytes are in the file store
 // under Name, which carries job, unit and attempt.
 type Part struct {

@@ -93,9 +93,9 @@ func (s *Store) PartsOf(ctx context.Context, t store.Tenant, jobID, after string
 }
 
 // Part is store.Parts.
-func (s *Store) Part(ctx context.Context, t store.Tenant, jobID string, c job.Category, typ string, n int) (job.Part, error) {
+func (s *Store) Part(ctx context.Context, t store.Tenant, jobID string, name job.PartName) (job.Part, error) {
 	ps, err := s.parts(ctx, partColumns+`WHERE p.n>0 AND p.tenant=? AND p.job=? AND p.category=? AND p.type=? AND p.n=?`,
-		s.tenantNo(t), jobID, string(c), typ, n)
+		s.tenantNo(t), jobID, string(name.Category), name.Type, name.N)
 	if err == nil && len(ps) == 0 {
 		err = store.ErrNotFound
 	}

@@ -80,7 +80,9 @@ func (e *env) jobCalls(j job.Job) []call {
 		{"Members", func(ctx context.Context) error { return drop(e.Members(ctx, north, store.CohortID(j.ID), "", 9)) }},
 		{"Finds", func(ctx context.Context) error { return drop(e.Finds(ctx, north, j.ID, idOf("Observation/1"), 9)) }},
 		{"PartsOf", func(ctx context.Context) error { return drop(e.PartsOf(ctx, north, j.ID, "", 9)) }},
-		{"Part", func(ctx context.Context) error { return drop(e.Part(ctx, north, j.ID, job.Output, "Patient", 1)) }},
+		{"Part", func(ctx context.Context) error {
+			return drop(e.Part(ctx, north, j.ID, job.PartName{Category: job.Output, Type: "Patient", N: 1}))
+		}},
 		{"PartsHolding", func(ctx context.Context) error { return drop(e.PartsHolding(ctx, north, "1")) }},
 	}
 }

@@ -75,7 +75,7 @@ func durableJobs(e *env) {
 	e.same("jobs", e.attended(e.clock.Now()), []string{j.ID, other.ID})
 	e.same("members", sorted(e.members(store.CohortID(j.ID), 9)), []string{"1", "2"})
 	e.same("parts", e.parts(j), parts)
-	e.same("public part", e.findPart(j, job.Output, "Patient", 1), "p1")
+	e.same("public part", e.findPart(j, job.PartName{Category: job.Output, Type: "Patient", N: 1}), "p1")
 	e.same("parts that hold a patient", e.holding("2"), []string{j.ID + "/p1"})
 	got := e.tally(j)
 	e.that(got.Succeeded == 1 && got.Unfinished() == 2, "the tally is %+v", got)

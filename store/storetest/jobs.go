@@ -220,7 +220,7 @@ func (e *env) gone(j job.Job) {
 	e.same("members", e.membersIn(t, j.ID), nil)
 	e.same("finds", e.foundIn(t, j.ID, 9), nil)
 	e.same("parts", e.parts(j), nil)
-	_, err = e.Part(e.ctx, t, j.ID, job.Output, "Patient", 1)
+	_, err = e.Part(e.ctx, t, j.ID, job.PartName{Category: job.Output, Type: "Patient", N: 1})
 	e.is("Part", err, store.ErrNotFound)
 	e.that(!slices.Contains(e.listed(t, j.Owner, 9), j.ID), "List gives the job")
 	e.that(!slices.Contains(e.attended(e.clock.Now()), j.ID), "Attend lists the job")

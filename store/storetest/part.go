@@ -113,14 +113,14 @@ func partPages(e *env) {
 }
 
 // findPart returns the ID of a public part, "" if there is none.
-func (e *env) findPart(j job.Job, c job.Category, typ string, n int) string {
+func (e *env) findPart(j job.Job, name job.PartName) string {
 	e.Helper()
-	p, err := e.Part(e.ctx, store.Tenant(j.Tenant), j.ID, c, typ, n)
+	p, err := e.Part(e.ctx, store.Tenant(j.Tenant), j.ID, name)
 	if err != nil {
 		e.is("Part", err, store.ErrNotFound)
 		return ""
 	}
-	e.that(p.N == n && p.Category == c && p.Type == typ, "Part gives %+v", p)
+	e.that(job.PartName{Category: p.Category, Type: p.Type, N: p.N} == name, "Part gives %+v", p)
 	return p.ID
 }
 
@@ -130,16 +130,16 @@ func partNumbers(e *env) {
 		deleted.Category, deleted.Type = job.Deleted, "Bundle"
 		return []job.Part{part(f, "x", 0), part(f, "y", 0), deleted, part(f, "hidden", 0)}
 	})
-	e.same("before it has a number", e.findPart(j, job.Output, "Patient", 1)+e.findPart(j, job.Output, "Patient", 0), "")
+	e.same("before it has a number", e.findPart(j, job.PartName{Category: job.Output, Type: "Patient", N: 1})+e.findPart(j, job.PartName{Category: job.Output, Type: "Patient", N: 0}), "")
 	_, f := e.claim("export")
 	numbers := map[string]int{"y": 1, "x": 2, "deleted": 1, "new": 3}
 	e.end(f, job.UnitEnd{State: job.Succeeded, Numbers: numbers, Parts: []job.Part{part(f, "new", 0)}})
 	for n, want := range []string{"", "y", "x", "new", ""} {
-		e.same(fmt.Sprintf("Patient %d", n), e.findPart(j, job.Output, "Patient", n), want)
+		e.same(fmt.Sprintf("Patient %d", n), e.findPart(j, job.PartName{Category: job.Output, Type: "Patient", N: n}), want)
 	}
-	e.same("Bundle 1", e.findPart(j, job.Deleted, "Bundle", 1), "deleted")
-	e.same("of another category", e.findPart(j, job.Errors, "Patient", 1), "")
-	e.same("of another type", e.findPart(j, job.Output, "Bundle", 1), "")
+	e.same("Bundle 1", e.findPart(j, job.PartName{Category: job.Deleted, Type: "Bundle", N: 1}), "deleted")
+	e.same("of another category", e.findPart(j, job.PartName{Category: job.Errors, Type: "Patient", N: 1}), "")
+	e.same("of another type", e.findPart(j, job.PartName{Category: job.Output, Type: "Bundle", N: 1}), "")
 	found := make(map[string]int)
 	for _, p := range e.parts(j) {
 		found[p.ID] = p.N
@@ -149,7 +149,7 @@ func partNumbers(e *env) {
 
 func partNumbered(e *env) {
 	j, parts := e.written("export", func(f store.Fence) []job.Part { return []job.Part{part(f, "x", 1), part(f, "y", 2)} })
-	got, err := e.Part(e.ctx, north, j.ID, job.Output, "Patient", 2)
+	got, err := e.Part(e.ctx, north, j.ID, job.PartName{Category: job.Output, Type: "Patient", N: 2})
 	e.ok("Part", err)
 	e.same("part 2", got, parts[1])
 }
@@ -162,8 +162,8 @@ func partDrop(e *env) {
 	_, f := e.claim("export")
 	e.end(f, job.UnitEnd{State: job.Succeeded, Drop: []job.Part{{ID: "x"}, {ID: "y"}, {ID: "unknown"}}, Parts: []job.Part{part(f, "joined", 1, "p1")}})
 	e.same("parts", partIDs(e.parts(j)), []string{"joined", "z"})
-	e.same("Patient 1", e.findPart(j, job.Output, "Patient", 1), "joined")
-	e.same("Patient 2", e.findPart(j, job.Output, "Patient", 2), "")
+	e.same("Patient 1", e.findPart(j, job.PartName{Category: job.Output, Type: "Patient", N: 1}), "joined")
+	e.same("Patient 2", e.findPart(j, job.PartName{Category: job.Output, Type: "Patient", N: 2}), "")
 	e.same("parts of p1", e.holding("p1"), []string{j.ID + "/joined"})
 	e.same("parts of p2", e.holding("p2"), []string{j.ID + "/z"})
 }
@@ -201,9 +201,9 @@ func partJobsApart(e *env) {
 	_, f := e.claim("purge")
 	e.end(f, job.UnitEnd{State: job.Succeeded, Drop: []job.Part{{ID: "x"}}})
 	e.same("parts of the first", e.parts(a), want)
-	e.same("the first's public part", e.findPart(a, job.Output, "Patient", 1), "x")
+	e.same("the first's public part", e.findPart(a, job.PartName{Category: job.Output, Type: "Patient", N: 1}), "x")
 	e.same("parts of the second", e.parts(b), nil)
-	e.same("the second's public part", e.findPart(b, job.Output, "Patient", 1), "")
+	e.same("the second's public part", e.findPart(b, job.PartName{Category: job.Output, Type: "Patient", N: 1}), "")
 	e.same("parts of the patient", e.holding("p1"), []string{a.ID + "/x"})
 }
 

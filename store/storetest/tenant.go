@@ -79,7 +79,7 @@ func tenantJobs(e *env) {
 	e.same("finds", e.foundIn(north, j.ID, 9), nil)
 	e.same("jobs", e.listed(north, j.Owner, 9), nil)
 	e.same("parts", e.parts(asked), nil)
-	e.same("public part", e.findPart(asked, job.Output, "Patient", 1), "")
+	e.same("public part", e.findPart(asked, job.PartName{Category: job.Output, Type: "Patient", N: 1}), "")
 	e.same("parts that hold a patient", e.holding("1"), nil)
 	wrong := f
 	wrong.Tenant = north

@@ -89,7 +89,7 @@ func fenceWritesNothing(e *env) {
 	e.same("finds", e.found(j, 9), nil)
 	e.same("parts", partIDs(e.parts(j)), []string{"kept"})
 	e.same("parts of patient 1", e.holding("1"), []string{j.ID + "/kept"})
-	_, err = e.Part(e.ctx, north, j.ID, job.Output, "Patient", 1)
+	_, err = e.Part(e.ctx, north, j.ID, job.PartName{Category: job.Output, Type: "Patient", N: 1})
 	e.is("Part", err, store.ErrNotFound)
 	e.succeed(f)
 	e.noClaim("export", "refused")
