@@ -106,5 +106,28 @@ func (h handler) dismiss(c echo.Context) error {
 	if err != nil {
 		return busy(err)
 	}
+	h.awaitStop(c.Request().Context(), j)
 	return c.NoContent(http.StatusAccepted)
+}
+
+// stopping is how long DELETE waits for work to stop. It stops later, if it
+// does not by then; the job is gone for its owner all the same.
+const stopping = time.Second
+
+// awaitStop returns when nothing of a dismissed job is at work any more.
+func (h handler) awaitStop(ctx context.Context, j job.Job) {
+	ctx, cancel := context.WithTimeout(ctx, stopping)
+	defer cancel()
+	changes := h.Store.Watch(ctx)
+	for {
+		now, err := h.Store.Peek(ctx, store.Tenant(j.Tenant), j.ID)
+		if err != nil || now.State.Final() {
+			return
+		}
+		select {
+		case <-changes:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
