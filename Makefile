@@ -11,14 +11,21 @@ GOFUMPT      := mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
 GOLANGCI_BIN := $(CURDIR)/.tools/$(GOLANGCI_VERSION)/golangci-lint
 GOFUMPT_BIN  := $(CURDIR)/.tools/$(GOFUMPT_VERSION)/gofumpt
 
+# The S3 server of the tests of buckets.
+VERSITYGW_VERSION := v1.8.0
+VERSITYGW_BIN     := $(CURDIR)/.tools/$(VERSITYGW_VERSION)/versitygw
+
 # The packages where goroutines meet.
 RACE     ?= ./operations/... ./store/... ./cmd/...
 FUZZTIME ?= 20s
 DATA     ?=
 
+# The program that starts MongoDBs for tests where nothing better is there.
+STANDIN := $(CURDIR)/store/mongo/standin/mongodb
+
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the commands into bin/
@@ -32,17 +39,46 @@ run: build ## serve on a loopback address, with data in firebreak-data/
 demo: build ## make sample patients, load them, export a group, check every file
 	bin/firebreak demo
 
+# Where CI is set, a test that finds no MongoDB fails. These two may skip it by
+# name, because test-engines does not.
 .PHONY: test
-test: ## run all tests
-	go test ./...
-
-.PHONY: test-engines
-test-engines: ## run the tests that need real servers: an OpenID provider (needs node, npm and its registry)
-	FIREBREAK_TEST_OIDC=1 go test -count=1 ./auth/...
+test: ## run all tests, but those that need real servers
+	CI= go test ./...
 
 .PHONY: race
 race: ## run the tests of RACE= under the race detector (needs a C compiler)
-	CGO_ENABLED=1 go test -race $(RACE)
+	CI= CGO_ENABLED=1 go test -race $(RACE)
+
+.PHONY: test-engines
+test-engines: test-openid test-s3 test-mongodb ## run the tests that need real servers
+
+.PHONY: test-openid
+test-openid: ## run the tests with a real OpenID provider (needs node, npm and its registry)
+	FIREBREAK_TEST_OIDC=1 go test -count=1 ./auth/...
+
+.PHONY: test-s3
+test-s3: $(VERSITYGW_BIN) ## run the tests with a real S3 server, installed into .tools/ if missing
+	FIREBREAK_TEST_S3GW=$(VERSITYGW_BIN) go test -count=1 ./store/files/...
+
+# A mongod on the path or a program in FIREBREAK_TEST_MONGODB_CTL serves every
+# test; what FIREBREAK_TEST_MONGODB_URI names serves those that kill nothing.
+.PHONY: test-mongodb
+test-mongodb: ## run the tests with a MongoDB (needs a mongod on the path, or root on a Debian for the stand-in)
+	@if command -v mongod >/dev/null || [ -n "$${FIREBREAK_TEST_MONGODB_CTL:-}" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  $(STANDIN) install; export FIREBREAK_TEST_MONGODB_CTL=$(STANDIN); \
+	elif [ -z "$${FIREBREAK_TEST_MONGODB_URI:-}" ]; then \
+	  echo "test-mongodb: SKIPPED, ./store/mongo/... and the tests named Mongo of ./cmd/firebreak: there is no mongod" \
+	    "on the path, no FIREBREAK_TEST_MONGODB_CTL or FIREBREAK_TEST_MONGODB_URI, and the stand-in needs root and apt-get"; \
+	  [ -z "$${CI:-}" ] || exit 1; exit 0; \
+	fi; \
+	set -x; \
+	go test -count=1 ./store/mongo/...; \
+	go test -count=1 -run Mongo ./cmd/firebreak
+
+.PHONY: test-standin
+test-standin: ## run the tests of the stand-in for MongoDB itself (needs root on a Debian)
+	cd $(dir $(STANDIN)) && go mod tidy -diff && go vet ./... && go test -count=1 ./...
 
 .PHONY: torture
 torture: ## kill and cut the power at every call in turn (about an hour on 2 cores)
@@ -100,3 +136,6 @@ $(GOLANGCI_BIN):
 
 $(GOFUMPT_BIN):
 	GOBIN=$(@D) go install $(GOFUMPT)
+
+$(VERSITYGW_BIN):
+	GOBIN=$(@D) go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)

@@ -114,6 +114,11 @@ var (
 	ErrKeyReused = errors.New("store: the idempotency key is another request's")
 )
 
+// ErrTransient says that the database cannot be reached now, or has just
+// changed its primary. Unlike the others it leaves open whether something was written; the
+// same call may be made again.
+var ErrTransient = errors.New("store: the database does not answer now")
+
 // Committer writes.
 type Committer interface {
 	// Commit applies the batch, all or nothing, at one Tick greater than every

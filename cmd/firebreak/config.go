@@ -20,8 +20,8 @@ import (
 type options struct {
 	Config string `help:"YAML file of options by their names, such as 'listen: 127.0.0.1:8080'." type:"path" placeholder:"FILE"`
 
-	Serve   serveCommand   `cmd:"" help:"Serve the FHIR API, from SQLite in the data directory."`
-	Load    loadCommand    `cmd:"" help:"Load ndjson files and Bundles, into a data directory or a server."`
+	Serve   serveCommand   `cmd:"" help:"Serve the FHIR API, from SQLite in the data directory or from MongoDB."`
+	Load    loadCommand    `cmd:"" help:"Load ndjson files and Bundles, into a data directory, MongoDB or a server."`
 	Export  exportCommand  `cmd:"" help:"Export from any Bulk Data server into a folder, and check what came."`
 	Verify  verifyCommand  `cmd:"" help:"Check an exported folder against its manifest, offline."`
 	Demo    demoCommand    `cmd:"" help:"Make patients, load, export and check them, and end."`
@@ -30,7 +30,9 @@ type options struct {
 
 // storage is where the data is.
 type storage struct {
-	Data string `help:"Data directory; it is made if it is not there." default:"./firebreak-data" type:"path" placeholder:"DIR"`
+	Data  string `help:"Data directory; it is made if it is not there. With --store, the folder of files, the same for all instances." default:"./firebreak-data" type:"path" placeholder:"DIR"`
+	Store string `help:"MongoDB replica set to keep resources and jobs in, such as mongodb://HOST:27017/firebreak?replicaSet=rs0, for any number of instances. Without it, SQLite in the data directory, for one." placeholder:"URI"`
+	Files string `help:"S3 bucket to keep the files of jobs in, such as s3://BUCKET/PREFIX?region=eu-central-1; credentials as the AWS tools find them. Without it, the data directory." placeholder:"URL"`
 }
 
 // serving are the options of a server.

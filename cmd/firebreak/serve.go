@@ -38,7 +38,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if !c.isOff() {
 		whom = "to bearers of tokens of " + c.OIDCIssuer
 	}
-	_, _ = fmt.Fprintf(s.out, "Firebreak %s serves %s from %s %s. Ctrl-C stops it.\n", version(), srv.Base(), c.Data, whom)
+	_, _ = fmt.Fprintf(s.out, "Firebreak %s serves %s from %s %s. Ctrl-C stops it.\n", version(), srv.Base(), c.where(), whom)
 	return errors.Join(srv.Run(ctx), srv.Close())
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -24,7 +23,6 @@ import (
 	"firebreak/operations/opshttp"
 	"firebreak/store"
 	"firebreak/store/files"
-	"firebreak/store/sqlite"
 
 	"github.com/labstack/echo/v4"
 	"github.com/oklog/ulid/v2"
@@ -66,7 +64,7 @@ func NewServer(ctx context.Context, o serving, log *slog.Logger) (*Server, error
 	if err != nil {
 		return nil, errors.Join(err, seen.close(ctx))
 	}
-	dir, err := files.NewDir(filepath.Join(o.Data, "files"))
+	dir, err := openFiles(ctx, o.storage, st)
 	if err != nil {
 		return nil, errors.Join(err, st.Close(), seen.close(ctx))
 	}
@@ -92,18 +90,6 @@ func (s *Server) assembled(ctx context.Context) (*Server, error) {
 		return nil, errors.Join(err, s.store.Close(), s.seen.close(ctx))
 	}
 	return s, nil
-}
-
-// openStore takes the data directory.
-func openStore(ctx context.Context, o storage) (store.Store, error) { return openWatched(ctx, o, nil) }
-
-// openWatched is openStore with one who is told of each commit.
-func openWatched(ctx context.Context, o storage, observe func(requests, bytes int, took time.Duration)) (store.Store, error) {
-	st, err := sqlite.Open(ctx, sqlite.Config{Dir: o.Data, Now: time.Now, Observe: observe})
-	if errors.Is(err, sqlite.ErrHeld) {
-		return nil, fmt.Errorf("%w: %s; is a server running there? Use --server with its address, or stop it", err, o.Data)
-	}
-	return st, err
 }
 
 // loopbackOnly refuses an address that others could reach, as long as there is

@@ -22,6 +22,7 @@ func explain(err error) error {
 		{store.ErrConflict, fhir.Errorf(fhir.Conflict, "the resource was written by someone else meanwhile, or twice in one request")},
 		{store.ErrTooLarge, fhir.Errorf(fhir.TooLarge, "this is more than can be stored at once").With(fhir.CodeTooCostly)},
 		{store.ErrFull, fhir.Errorf(fhir.Transient, "the server has no space left; nothing was written").With(fhir.CodeNoStore)},
+		{store.ErrTransient, fhir.Errorf(fhir.Transient, "the database does not answer now; whether this was done is not known, so look before you try again")},
 		{store.ErrClosed, fhir.Errorf(fhir.Transient, "the server is shutting down; try again")},
 	} {
 		if errors.Is(err, known.is) {

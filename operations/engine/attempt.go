@@ -116,6 +116,10 @@ func (e *Engine) verdict(u job.Unit, end job.UnitEnd, err, why error) job.UnitEn
 		return job.UnitEnd{State: job.Cancelled}
 	case errors.Is(why, errShutdown):
 		return job.UnitEnd{State: job.Queued}
+	case errors.Is(err, store.ErrTransient):
+		// That the database was away is no error of the unit's.
+		e.cfg.Log.Warn("a unit is put back until the database answers", "job", u.Job, "kind", u.Kind, "unit", u.ID, "attempt", u.Attempt, "error", err)
+		return job.UnitEnd{State: job.Queued, RunAt: e.cfg.Now().Add(away)}
 	}
 	e.cfg.Log.Error("a unit erred", "job", u.Job, "kind", u.Kind, "unit", u.ID, "attempt", u.Attempt, "error", err)
 	reason, permanent := reasonOf(err)
@@ -124,6 +128,9 @@ func (e *Engine) verdict(u job.Unit, end job.UnitEnd, err, why error) job.UnitEn
 	}
 	return job.UnitEnd{State: job.Queued, Reason: &reason, Erred: true, RunAt: e.cfg.Now().Add(u.Backoff())}
 }
+
+// away is how long a unit rests whose worker found that the database was away.
+const away = time.Second
 
 // reasonOf says what a person may read of an error.
 func reasonOf(err error) (r job.Reason, permanent bool) {

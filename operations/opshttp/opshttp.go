@@ -111,6 +111,8 @@ func busy(err error) error {
 		return absent()
 	case errors.Is(err, store.ErrFull):
 		return fhir.Errorf(fhir.Transient, "the server's disk is full; nothing was changed, try again later").With(fhir.CodeNoStore).Because(err)
+	case errors.Is(err, store.ErrTransient):
+		return fhir.Errorf(fhir.Transient, "the database does not answer now; try again in a moment").Because(err)
 	case errors.Is(err, store.ErrClosed):
 		return fhir.Errorf(fhir.Transient, "the server is shutting down; try again in a moment").Because(err)
 	}

@@ -8,18 +8,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
 
-// Dir is a local directory of files.
+// Dir is a directory of files: a local one, or one that several machines share.
 type Dir struct {
 	root   string
 	disk   disk
 	synced *sync.Map // folders whose entry in root is on disk, by path
 }
 
-var _ Files = Dir{}
+var _ Place = Dir{}
 
 // disk is what a Dir changes by the operating system. Tests put one in its
 // place that forgets, as a power cut does, what was not synced.
@@ -27,6 +28,7 @@ type disk interface {
 	Mkdir(path string) error
 	Create(path string) (handle, error)
 	Rename(from, to string) error
+	Link(from, to string) error
 	Remove(path string) error
 	RemoveAll(path string) error
 	SyncDir(path string) error
@@ -69,25 +71,12 @@ func makeAll(on disk, path string) error {
 	return on.SyncDir(filepath.Dir(path))
 }
 
-// begun marks a file that was not committed.
-const begun = ".begun"
-
 func (d Dir) path(name string) (string, error) {
-	folder, file, ok := strings.Cut(name, "/")
-	if !ok || !plain(folder) || !plain(file) {
-		return "", fmt.Errorf("files: %q is no name of a file", name)
+	folder, file, err := split(name)
+	if err != nil {
+		return "", err
 	}
 	return filepath.Join(d.root, folder, file), nil
-}
-
-// plain tells whether s is a name without any power: no separators, no dot first.
-func plain(s string) bool {
-	if s == "" || len(s) > 200 || s[0] == '.' || strings.HasSuffix(s, begun) {
-		return false
-	}
-	return strings.IndexFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_", r)
-	}) < 0
 }
 
 // Create is Files.
@@ -107,12 +96,14 @@ func (d Dir) Create(_ context.Context, name string) (Writer, error) {
 }
 
 // folder makes a folder that survives a power cut. Whoever finds that another
-// has made it does not rely on the other's having synced it.
+// has made it does not rely on the other's having synced it. One that is made
+// again was removed, perhaps by another process.
 func (d Dir) folder(path string) error {
-	if err := d.disk.Mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("files: make a folder: %w", err)
+	made := d.disk.Mkdir(path)
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return fmt.Errorf("files: make a folder: %w", made)
 	}
-	if _, ok := d.synced.Load(path); ok {
+	if _, ok := d.synced.Load(path); ok && made != nil {
 		return nil
 	}
 	if err := d.disk.SyncDir(d.root); err != nil {
@@ -188,18 +179,21 @@ func (d Dir) Remove(_ context.Context, names ...string) error {
 	folders := map[string]bool{}
 	for _, name := range names {
 		path, err := d.path(name)
-		if err == nil {
-			err = errors.Join(absentIsFine(d.disk.Remove(path+begun)), d.disk.Remove(path))
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
-		switch {
-		case err == nil:
-			folders[filepath.Dir(path)] = true
-		case !errors.Is(err, fs.ErrNotExist):
-			errs = append(errs, fmt.Errorf("files: remove: %w", err))
+		for _, p := range []string{path + begun, path} {
+			switch err := d.disk.Remove(p); {
+			case err == nil:
+				folders[filepath.Dir(path)] = true
+			case !errors.Is(err, fs.ErrNotExist):
+				errs = append(errs, fmt.Errorf("files: remove: %w", err))
+			}
 		}
 	}
 	for folder := range folders {
-		errs = append(errs, d.disk.SyncDir(folder))
+		errs = append(errs, absentIsFine(d.disk.SyncDir(folder)))
 	}
 	return errors.Join(errs...)
 }
@@ -216,14 +210,15 @@ func (d Dir) Folders(_ context.Context) ([]string, error) { return list(d.root, 
 
 // Names is Files.
 func (d Dir) Names(_ context.Context, folder string) ([]string, error) {
-	if !plain(folder) {
-		return nil, fmt.Errorf("files: %q is no name of a folder", folder)
+	if err := checkFolder(folder); err != nil {
+		return nil, err
 	}
 	names, err := list(filepath.Join(d.root, folder), func(e fs.DirEntry) bool { return !e.IsDir() })
 	for i := range names {
 		names[i] = folder + "/" + strings.TrimSuffix(names[i], begun)
 	}
-	return names, err
+	slices.Sort(names)
+	return slices.Compact(names), err
 }
 
 // list names the wanted entries of a folder, those with a plain name.
@@ -243,8 +238,8 @@ func list(path string, wanted func(fs.DirEntry) bool) ([]string, error) {
 
 // RemoveFolder is Files.
 func (d Dir) RemoveFolder(_ context.Context, folder string) error {
-	if !plain(folder) {
-		return fmt.Errorf("files: %q is no name of a folder", folder)
+	if err := checkFolder(folder); err != nil {
+		return err
 	}
 	path := filepath.Join(d.root, folder)
 	d.synced.Delete(path)

@@ -2,6 +2,7 @@ package files_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
@@ -10,21 +11,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"firebreak/store/files"
+	"firebreak/store/files/filestest"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 )
 
 // fullDisk is the environment by which a test process that is run again is
 // told to meet a full disk, in the folder that it names.
 const fullDisk = "FIREBREAK_TEST_FULL_DISK"
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // folder is a Dir and where it is.
 type folder struct {
@@ -116,97 +114,62 @@ func (f folder) wantDisk(want ...string) {
 	}
 }
 
-func TestAFileIsThereWhenItIsCommittedAndNotBefore(t *testing.T) {
-	f := newFolder(t)
-	w := f.begin("job/1.Patient.ndjson", "one\n")
-	f.wantAbsent("job/1.Patient.ndjson")
-	_, err := io.WriteString(w, "two\n")
-	f.ok(err)
-	f.wantAbsent("job/1.Patient.ndjson")
-	f.ok(w.Commit())
-	f.want("job/1.Patient.ndjson", "one\ntwo\n")
-	f.wantDisk("job/", "job/1.Patient.ndjson")
+func TestADirKeepsWhatFilesPromises(t *testing.T) {
+	filestest.Run(t, func(t testing.TB) filestest.Opener {
+		root := filepath.Join(t.TempDir(), "files")
+		return func() files.Place {
+			d, err := files.NewDir(root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+	})
 }
 
-func TestAnEmptyFileIsAFile(t *testing.T) {
+func TestOnDiskIsWhatWasCommittedAndNoMore(t *testing.T) {
 	f := newFolder(t)
-	f.put("job/empty", "")
-	f.want("job/empty", "")
+	f.put("job/a", "old")
+	f.begin("job/a", "new").Abort()
+	f.begin("job/b", "b").Abort()
+	f.put("job/a", "newer")
+	f.put("job/c", "c")
+	f.ok(f.Remove(t.Context(), "job/c"))
+	f.put("other/a", "a")
+	w := f.begin("other/b", "b")
+	f.ok(f.RemoveFolder(t.Context(), "other"))
+	w.Abort()
+	_, err := f.Identity(t.Context(), rand.Text)
+	f.ok(err)
+	f.wantDisk(".instance-id", "job/", "job/a")
 }
 
-func TestAFileIsThereForANewProcess(t *testing.T) {
+func TestNoNameLeadsOutOfTheDirectory(t *testing.T) {
 	f := newFolder(t)
-	f.put("job/a", "content")
-	again, err := files.NewDir(f.root)
-	f.ok(err)
-	f.Dir = again
-	f.want("job/a", "content")
-}
-
-func TestAFileIsReadFromAnyPlace(t *testing.T) {
-	f := newFolder(t)
-	f.put("job/a", "0123456789")
-	r, err := f.Open(t.Context(), "job/a")
-	f.ok(err)
-	_, err = r.Seek(-3, io.SeekEnd)
-	f.ok(err)
-	got, err := io.ReadAll(r)
-	f.ok(err)
-	if string(got) != "789" {
-		t.Errorf("%s", got)
+	beside := filepath.Join(filepath.Dir(f.root), "beside")
+	f.ok(os.WriteFile(beside, []byte("not ours"), 0o600))
+	for _, name := range []string{"../beside", "..", "a/../../beside", beside} {
+		_, created := f.Create(t.Context(), name)
+		_, opened := f.Open(t.Context(), name)
+		_, listed := f.Names(t.Context(), name)
+		for _, err := range []error{created, opened, listed, f.Remove(t.Context(), name), f.RemoveFolder(t.Context(), name)} {
+			if err == nil || errors.Is(err, files.ErrNotFound) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
 	}
-	f.ok(r.Close())
+	if got, err := os.ReadFile(beside); string(got) != "not ours" {
+		t.Error(string(got), err)
+	}
+	f.wantDisk()
 }
 
-func TestCommitReplacesAnOlderFile(t *testing.T) {
+func TestAnIDThatIsDamagedIsAnError(t *testing.T) {
 	f := newFolder(t)
-	f.put("job/a", "the old one, which is longer")
-	w := f.begin("job/a", "new")
-	f.want("job/a", "the old one, which is longer")
-	f.ok(w.Commit())
-	f.want("job/a", "new")
-	f.wantDisk("job/", "job/a")
-}
-
-// A process that died left a begun file; the next attempt begins anew.
-func TestWhatACrashLeftIsNoPartOfTheNextAttempt(t *testing.T) {
-	f := newFolder(t)
-	left := f.begin("job/a", "left behind by the first attempt")
-	f.put("job/a", "second")
-	f.want("job/a", "second")
-	left.Abort()
-	f.want("job/a", "second")
-}
-
-func TestAbortLeavesNothing(t *testing.T) {
-	f := newFolder(t)
-	f.put("job/old", "old")
-	w := f.begin("job/old", "new")
-	other := f.begin("job/other", "other")
-	w.Abort()
-	other.Abort()
-	other.Abort()
-	f.want("job/old", "old")
-	f.wantAbsent("job/other")
-	f.wantDisk("job/", "job/old")
-}
-
-func TestAbortOfAnOldAttemptDoesNotTouchTheNext(t *testing.T) {
-	f := newFolder(t)
-	old := f.begin("job/a", "old")
-	old.Abort()
-	w := f.begin("job/a", "new")
-	old.Abort()
-	f.ok(w.Commit())
-	f.want("job/a", "new")
-}
-
-func TestAbortAfterCommitDoesNothing(t *testing.T) {
-	f := newFolder(t)
-	w := f.begin("job/a", "content")
-	f.ok(w.Commit())
-	w.Abort()
-	f.want("job/a", "content")
+	f.ok(os.WriteFile(filepath.Join(f.root, ".instance-id"), nil, 0o600))
+	if id, err := f.Identity(t.Context(), rand.Text); err == nil {
+		t.Errorf("the id is %q", id)
+	}
 }
 
 func TestACommitThatFailsIsAborted(t *testing.T) {
@@ -218,100 +181,6 @@ func TestACommitThatFailsIsAborted(t *testing.T) {
 	}
 	w.Abort()
 	f.wantDisk()
-}
-
-func TestNamesThatCouldLeadElsewhereAreRefused(t *testing.T) {
-	f := newFolder(t)
-	beside := filepath.Join(filepath.Dir(f.root), "beside")
-	f.ok(os.WriteFile(beside, []byte("not ours"), 0o600))
-	f.put("job/a", "content")
-	parts := []string{
-		"", ".", "..", ".a", "...", "a b", "a/b", "/", "a/", "/a", "../a", `a\b`, "a\x00", "a\nb", "a:b", "a~", "*", "%2e%2e", "é", "\xff",
-		"a.begun", ".begun", strings.Repeat("a", 201),
-	}
-	names := []string{"", "/", "a", "job", "/job/a", "job//a", "job/./a", "job/../a", "../beside", "../files/job/a", "job/a/", beside, "job/../../beside", "job/a/b"}
-	for _, p := range parts {
-		names = append(names, "job/"+p, p+"/a")
-	}
-	for _, name := range names {
-		if w, err := f.Create(t.Context(), name); err == nil {
-			t.Errorf("Create of %q is not refused", name)
-			w.Abort()
-		}
-		if r, err := f.Open(t.Context(), name); err == nil || errors.Is(err, files.ErrNotFound) {
-			t.Errorf("Open of %q is not refused: %v", name, err)
-			if err == nil {
-				f.ok(r.Close())
-			}
-		}
-		if err := f.Remove(t.Context(), name); err == nil {
-			t.Errorf("Remove of %q is not refused", name)
-		}
-	}
-	for _, p := range parts {
-		if err := f.RemoveFolder(t.Context(), p); err == nil {
-			t.Errorf("RemoveFolder of %q is not refused", p)
-		}
-	}
-	f.wantDisk("job/", "job/a")
-	if got, err := os.ReadFile(beside); string(got) != "not ours" {
-		t.Error(string(got), err)
-	}
-}
-
-func TestNamesOfLettersDigitsAndThreeMarksAreTaken(t *testing.T) {
-	f := newFolder(t)
-	for _, name := range []string{
-		"01JD0000000000000000000000/1-scan-000001.2.Patient.1.ndjson", "a/b", "A-z_0.9/x..y", "a/-", "_/_", "a/begun",
-		"f/" + strings.Repeat("a", 200), strings.Repeat("b", 200) + "/a",
-	} {
-		f.put(name, name)
-		f.want(name, name)
-	}
-}
-
-func TestRemoveOfWhatIsNotThereIsNoError(t *testing.T) {
-	f := newFolder(t)
-	f.put("job/a", "a")
-	f.put("job/b", "b")
-	for range 2 {
-		f.ok(f.Remove(t.Context(), "job/a", "job/absent", "absent/a"))
-		f.wantAbsent("job/a")
-		f.want("job/b", "b")
-	}
-	f.ok(f.Remove(t.Context()))
-}
-
-func TestRemoveGoesOnAfterAnError(t *testing.T) {
-	f := newFolder(t)
-	f.put("job/a", "a")
-	if err := f.Remove(t.Context(), "../x", "job/a"); err == nil {
-		t.Error("a bad name is no error")
-	}
-	f.wantAbsent("job/a")
-}
-
-func TestRemoveFolderRemovesBegunFilesToo(t *testing.T) {
-	f := newFolder(t)
-	f.put("job/a", "a")
-	w := f.begin("job/b", "b")
-	f.put("other/a", "a")
-	for range 2 {
-		f.ok(f.RemoveFolder(t.Context(), "job"))
-		f.wantDisk("other/", "other/a")
-	}
-	f.ok(f.RemoveFolder(t.Context(), "never-there"))
-	w.Abort()
-	f.wantDisk("other/", "other/a")
-}
-
-func TestOpenOfWhatIsNotThereIsErrNotFound(t *testing.T) {
-	f := newFolder(t)
-	f.put("job/a", "a")
-	f.wantAbsent("job/b")
-	f.wantAbsent("absent/a")
-	f.ok(f.RemoveFolder(t.Context(), "job"))
-	f.wantAbsent("job/a")
 }
 
 // A download goes on with the file that it has opened.
@@ -342,30 +211,6 @@ func TestOthersOnTheMachineCannotRead(t *testing.T) {
 	want := map[string]fs.FileMode{".": 0o700, "job/": 0o700, "job/a": 0o600, "job/begun.begun": 0o600}
 	if diff := cmp.Diff(want, modes); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestManyWriteIntoOneNewFolderAtOnce(t *testing.T) {
-	f := newFolder(t)
-	names := []string{"job/a", "job/b", "job/c", "job/d", "job/e", "job/f", "job/g", "job/h"}
-	errs := make([]error, len(names))
-	var all sync.WaitGroup
-	for i, name := range names {
-		all.Go(func() {
-			w, err := f.Create(t.Context(), name)
-			if err == nil {
-				_, err = io.WriteString(w, name)
-			}
-			if err == nil {
-				err = w.Commit()
-			}
-			errs[i] = err
-		})
-	}
-	all.Wait()
-	f.ok(errors.Join(errs...))
-	for _, name := range names {
-		f.want(name, name)
 	}
 }
 

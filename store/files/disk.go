@@ -20,6 +20,9 @@ func (osDisk) Create(path string) (handle, error) {
 // Rename is disk.
 func (osDisk) Rename(from, to string) error { return os.Rename(from, to) }
 
+// Link is disk: it never replaces.
+func (osDisk) Link(from, to string) error { return os.Link(from, to) }
+
 // Remove is disk.
 func (osDisk) Remove(path string) error { return os.Remove(path) }
 

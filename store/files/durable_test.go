@@ -19,6 +19,12 @@ type story struct {
 	wants map[string]string   // committed: the content
 	gone  map[string]bool     // removed
 	open  map[string][]string // what may be, where an operation had not returned
+	id    string              // of the directory, when it had one
+}
+
+func (s *story) identify(fresh string) (err error) {
+	s.id, err = s.dir.Identity(s.t.Context(), func() string { return fresh })
+	return err
 }
 
 func (s *story) put(name, content string) error {
@@ -83,6 +89,7 @@ func (s *story) tell(on files.Disk, root string) (err error) {
 		func() error { return s.put("a/2", "the second") },
 		func() error { return s.put("b/1", "of another folder") },
 		func() error { return s.remove("a/1", "b/none") },
+		func() error { return s.identify("the-id") },
 		func() error { return s.put("a/2", "the second, anew") },
 		func() error { return s.removeFolder("a", "a/1", "a/2") },
 		func() error { return s.put("a/1", "in a folder of an old name") },
@@ -101,6 +108,11 @@ func (s *story) check(root string) {
 	d, err := files.NewDir(root)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	s.dir = d
+	want := s.id
+	if err := s.identify("another"); err != nil || want != "" && s.id != want {
+		s.t.Errorf("the id was %q, and is %q, %v", want, s.id, err)
 	}
 	for name, want := range s.wants {
 		if may, ok := s.open[name]; ok {

@@ -116,6 +116,15 @@ func (m *mortal) Rename(from, to string) error {
 	})
 }
 
+// Link is files.Disk.
+func (m *mortal) Link(from, to string) error {
+	return m.do(func() error { return m.real.Link(from, to) }, func() {
+		dir, old := m.in(from)
+		_, name := m.in(to)
+		dir.entries[name] = dir.entries[old]
+	})
+}
+
 // Remove is files.Disk.
 func (m *mortal) Remove(path string) error {
 	return m.do(func() error { return m.real.Remove(path) }, func() {

@@ -1,0 +1,179 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"firebreak/store"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// Barrier is store.Committer. Why it is one, the package's comment proves.
+func (s *Store) Barrier(ctx context.Context, t store.Tenant, round time.Duration) (store.Tick, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	no, err := s.newTenant(ctx, t)
+	if err != nil {
+		return 0, failed(ctx, err)
+	}
+	step := store.Tick(max(round.Milliseconds(), 1))
+	began := time.Now()
+	for retry := (backoff{}); ; {
+		at, early, err := s.tryBarrier(ctx, no, step)
+		switch {
+		case err == nil && early == 0:
+			return at, nil
+		case err == nil:
+			if err := wait(ctx, early); err != nil {
+				return 0, err
+			}
+		case !errors.Is(err, errUnsettled) && !transient(err), !retry.wait(ctx), time.Since(began) > settling:
+			return 0, failed(ctx, err)
+		}
+	}
+}
+
+// settling is how long a barrier is tried for, besides waiting for its instant.
+const settling = time.Minute
+
+// errUnsettled tells that lanes were opened or ended during a barrier, or that
+// one would not move: another try is needed.
+var errUnsettled = transientError(errors.New("the lanes of the tenant did not settle"))
+
+// tryBarrier is one try. early: it would be so much too early, and nothing was
+// written.
+func (s *Store) tryBarrier(ctx context.Context, tenant uint16, step store.Tick) (at store.Tick, early time.Duration, err error) {
+	t, open, err := s.lanesOf(ctx, tenant)
+	if err != nil {
+		return 0, 0, err
+	}
+	server, err := s.clock(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	now, clock := store.TickOf(server), latest(t, open)
+	at = (max(now, clock) + step - 1) / step * step
+	// Steps that wait keep the clock within one; if it is further, the server's
+	// was set back, and there is no waiting for that.
+	if ahead := at - step - now; ahead > 0 && clock <= now+2*step {
+		return 0, time.Duration(min(ahead, step)) * time.Millisecond, nil
+	}
+	if at, err = s.raiseAll(ctx, open, at, step); err != nil {
+		return 0, 0, err
+	}
+	got, err := s.db.Collection(tenants).UpdateOne(ctx,
+		bson.D{{Key: "no", Value: int(tenant)}, {Key: "generation", Value: t.Generation}},
+		field("$max", field("clock", int64(at))), options.UpdateOne().SetHint("number"))
+	if err == nil && got.MatchedCount == 0 {
+		err = errUnsettled
+	}
+	return at, 0, err
+}
+
+// raiseAll raises the lanes to a tick, and once more if one of them turns out
+// to have committed later than that: what (2) read may have been a primary's
+// that is none any more, but a raise is acknowledged by a majority.
+func (s *Store) raiseAll(ctx context.Context, open []laneDoc, at, step store.Tick) (store.Tick, error) {
+	for range 2 {
+		last := at
+		for _, l := range open {
+			found, err := s.raise(ctx, l, at)
+			if err != nil {
+				return 0, err
+			}
+			last = max(last, (store.Tick(found.At)+step-1)/step*step)
+		}
+		if last == at {
+			break
+		}
+		at = last
+	}
+	return at, nil
+}
+
+// lanesOf reads a tenant, and then its open lanes.
+func (s *Store) lanesOf(ctx context.Context, tenant uint16) (t tenantDoc, open []laneDoc, err error) {
+	if err = s.local(tenants).FindOne(ctx, field("no", int(tenant)), options.FindOne().SetHint("number")).Decode(&t); err != nil {
+		return t, nil, err
+	}
+	cur, err := s.local(lanes).Find(ctx, bson.D{{Key: "tenant", Value: int(tenant)}, {Key: "ended", Value: nil}},
+		options.Find().SetHint(byTenant))
+	if err != nil {
+		return t, nil, err
+	}
+	return t, open, cur.All(ctx, &open)
+}
+
+// latest is the tenant's clock: the last commit or barrier.
+func latest(t tenantDoc, open []laneDoc) store.Tick {
+	at := t.Clock
+	for _, l := range open {
+		at = max(at, l.At)
+	}
+	return store.Tick(at)
+}
+
+// patience is how long a barrier waits for a commit under way before it looks
+// whether its instance is still there.
+const patience = time.Second
+
+// raise makes all that the lane commits from now on later than a tick. As a
+// plain update it waits for a commit under way on the lane.
+func (s *Store) raise(ctx context.Context, l laneDoc, at store.Tick) (laneDoc, error) {
+	var answer struct {
+		Value *laneDoc `bson:"value"`
+	}
+	err := s.db.RunCommand(ctx, bson.D{
+		{Key: "findAndModify", Value: lanes},
+		{Key: "query", Value: open(l.ID)},
+		{Key: "update", Value: field("$max", field("floor", int64(at)))},
+		{Key: "new", Value: true},
+		{Key: "maxTimeMS", Value: patience.Milliseconds()},
+		{Key: "writeConcern", Value: bson.D{{Key: "w", Value: "majority"}, {Key: "j", Value: true}}},
+	}).Decode(&answer)
+	switch {
+	case err == nil && answer.Value != nil:
+		return *answer.Value, nil
+	case err == nil:
+		return l, errUnsettled
+	case !hasCode(err, maxTimeExpired) && !hasCode(err, writeConflict):
+		return l, err
+	}
+	silent, err := s.silent(ctx, lapse)
+	if err == nil && silent[l.Instance] {
+		err = s.end(ctx, l)
+	}
+	return l, errors.Join(err, errUnsettled)
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Clock is store.Committer.
+func (s *Store) Clock(ctx context.Context, t store.Tenant) (store.Tick, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	no, err := s.tenant(ctx, t)
+	if err != nil || no == 0 {
+		return 0, failed(ctx, err)
+	}
+	doc, open, err := s.lanesOf(ctx, no)
+	return latest(doc, open), failed(ctx, err)
+}

@@ -1,0 +1,114 @@
+// Package mongo is the store in MongoDB 7 or 8: a replica set, and any number
+// of instances over one database.
+//
+// # What a client of the driver is set to
+//
+// Writes are acknowledged by a majority, from its journals. Reading is from
+// the primary, of what a majority has; scans and barriers read what the primary
+// has (see local). A call waits 10 s for a primary to be chosen. The pool is the
+// driver's (100 connections a server); an instance uses one for each call that
+// is under way and one for each tenant that is written to. What the server
+// says that it cannot do now is store.ErrTransient.
+//
+// # Documents
+//
+// A version is one document of the collection version, written once and never
+// moved: closing it sets one number. Its _id is its key: tenant, type, tick,
+// lane and place in the commit, in 16 bytes. So a tenant's resources of one
+// type lie together, an instant is a place in them, "as of T" and "changed
+// since" are ranges of _id, and what a scan has passed never comes again. The
+// body is binary, byte for byte. The indexes are few, and none of them ever
+// moves an entry:
+//
+//	_id        scans, and the place of everything
+//	resource   tenant, type and id, then versionId downwards: reading by id,
+//	           history, and the guard that no versionId is written twice
+//	patient    in whose compartment: a cohort costs what the cohort has
+//	reference  who names a thing
+//	tombstone  deletions, without reading what was not deleted
+//
+// The last three hold closed versions too, as what a version names never
+// changes: that is how a question as of a past T is answered without opening
+// bodies. extent says about how many bytes lie where (see granule).
+//
+// # Lanes
+//
+// Writers do not wait for each other. Each instance commits to each tenant
+// through a lane of its own, a document of the collection lane, and its
+// commits there are serial. A commit is one transaction: its first write moves
+// the lane to
+//
+//	at = max(server's clock, at+1, floor+1, from+1 of each version it replaces)
+//
+// and leaves the commit's id there; then it closes what it replaces and
+// inserts what is new, with from = at. Requests that wait together are
+// committed together. Whoever opens or ends a lane increments the tenant's
+// generation in the same transaction.
+//
+// What a commit replaces is read before the transaction. If another has
+// written the same resource since, either closing finds fewer open versions
+// than it should, or inserting the next versionId meets the unique index: the
+// transaction is undone, and another plan is made. A new resource is guarded
+// by the same index.
+//
+// A commit whose result is unknown is done again with the same id, and moves
+// the lane only if the lane's last commit does not have that id. The lane's
+// document is written by each, so the two conflict, and one at most is
+// committed. When the lane has the id, the answer is there: tick and places
+// follow from it.
+//
+// # The barrier
+//
+// Barrier (1) reads the tenant's generation; (2) reads its open lanes and
+// takes T, a multiple of the round, no less than the server's clock, than the
+// tenant's clock and than every lane's at; (3) raises the floor of each of
+// those lanes to T, by a plain update that a majority acknowledges and that
+// returns the lane's at, and if one is later, raises T to it and all floors
+// once more; (4) writes T as the tenant's clock if the generation is still
+// that of (1). Else it starts again.
+//
+// Every commit acknowledged before the call is ≤ T and visible. If its lane is
+// still open, the first raise of (3) returns an at no less than the commit's,
+// whatever (2) read: of a primary that was deposed, (2) may read the past, but
+// no majority acknowledges a write to it. If its lane was ended, ending moved
+// its at into the tenant's clock, and if (1) read a clock of before that, (4)
+// finds another generation.
+//
+// No commit ≤ T appears after the barrier has returned. Take a commit that
+// becomes visible later, through a lane L.
+//
+// L was open at (2): its floor was raised to T at (3). The raise and the
+// commit's move write the same document, so one is before the other. If the
+// raise is first, the move reads floor ≥ T, as a transaction whose snapshot is
+// older is undone by the conflict; so the commit is later than T. If the move
+// is first, the plain update waits for the transaction's end, which is before
+// the barrier's: the commit does not become visible later.
+//
+// L was opened after (2) read the lanes, or was not seen: opening increments
+// the generation and reads the tenant's clock in one transaction. If it was
+// committed between (1) and (4), (4) finds another generation and starts
+// again. If it was committed after (4), its write of the tenant's document
+// came after (4)'s, or it would have been undone; so it reads a clock ≥ T, and
+// takes it as its floor.
+//
+// L was ended: a move on it matches nothing, so no commit of it appears at
+// all.
+//
+// The argument takes nothing from clocks: they only make T look like the time.
+// A clock that jumps, forwards or back, makes ticks that are wrong as times
+// and right in order.
+//
+// An instance that dies within a transaction holds its lane's document until
+// the server's limit of a minute. A barrier that waits for longer than a
+// second looks whether the instance still says every two seconds that it is
+// there; after six it kills the session, which undoes the transaction, and
+// ends the lane. An instance that was only asleep finds its lane ended, asks
+// whether its last commit is there, and opens another.
+//
+// # Jobs
+//
+// A job, a unit, a member, a find and a part are a document each. Every write
+// under a fence also writes the job's document, so that nothing is written
+// once a job's end was acknowledged. Idle instances look for work once a
+// second; change streams would tell sooner, and are not used.
+package mongo

@@ -1,0 +1,12 @@
+package mongo
+
+import "go.mongodb.org/mongo-driver/v2/event"
+
+// Watching is the configuration of a store whose commands are seen by f.
+func (c Config) Watching(f func(*event.CommandStartedEvent)) Config {
+	c.started = f
+	return c
+}
+
+// Silence ends what says that the instance is there, as if it had died.
+func (s *Store) Silence() { s.endLife() }

@@ -1,0 +1,187 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"firebreak/store"
+
+	"github.com/oklog/ulid/v2"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+)
+
+// Config says where the store is.
+type Config struct {
+	// URI names the replica set and the database:
+	// mongodb://HOST,HOST/DATABASE?replicaSet=NAME. Without a database in it,
+	// it is "firebreak".
+	URI string
+	// Now takes the place of the server's clock in tests; nil: the server's.
+	Now func() time.Time
+	// MaxResource is the most bytes of one version, its terms included, and
+	// never more than what fits a document; 0: that.
+	MaxResource int
+	// Observe is told of each commit: how many requests shared it, the bytes of
+	// bodies in them, and how long it took. nil: nobody is.
+	Observe func(requests, bytes int, took time.Duration)
+	// Log is told of commands that take a second or more; nil: it is not.
+	Log *slog.Logger
+
+	started func(*event.CommandStartedEvent) // sees every command
+}
+
+// defaultDatabase is used where the URI names none.
+const defaultDatabase = "firebreak"
+
+// Store is a store.Store in MongoDB.
+type Store struct {
+	cfg      Config
+	client   *mongo.Client
+	db       *mongo.Database
+	instance string // this Store's own name among those that share the database
+	names    names
+	watch    watchers
+	turns    turns
+
+	mu      sync.Mutex
+	lanes   map[store.Tenant]*lane
+	closed  bool
+	under   sync.WaitGroup  // calls and goroutines that use the client
+	life    context.Context //nolint:containedctx // ends with Close; what runs beside the calls lives under it
+	endLife context.CancelFunc
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open connects, makes sure that the server has real transactions, and brings
+// the schema up to date.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	client, err := mongo.Connect(clientOptions(cfg.URI).SetMonitor(cfg.monitor()))
+	if err != nil {
+		return nil, fmt.Errorf("mongo: connect: %w", err)
+	}
+	s := &Store{cfg: cfg, client: client, db: client.Database(databaseOf(cfg.URI)), instance: ulid.Make().String(), lanes: map[store.Tenant]*lane{}}
+	s.life, s.endLife = context.WithCancel(context.Background())
+	if err := s.start(ctx); err != nil {
+		s.endLife()
+		return nil, errors.Join(orContext(ctx, err), client.Disconnect(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+// databaseOf is the database that a URI names.
+func databaseOf(uri string) string {
+	_, rest, _ := strings.Cut(uri, "://")
+	rest, _, _ = strings.Cut(rest, "?")
+	if _, name, _ := strings.Cut(rest, "/"); name != "" {
+		return name
+	}
+	return defaultDatabase
+}
+
+func (s *Store) start(ctx context.Context) error {
+	if err := recognise(ctx, s.db); err != nil {
+		return err
+	}
+	if err := probe(ctx, s.client, s.db); err != nil {
+		return err
+	}
+	if err := migrate(ctx, s.db); err != nil {
+		return err
+	}
+	if err := s.beat(ctx); err != nil {
+		return err
+	}
+	s.under.Go(s.tend)
+	return nil
+}
+
+// clientOptions are what every client of ours has: acknowledged means on the
+// disks of a majority, and reading is from the primary.
+func clientOptions(uri string) *options.ClientOptions {
+	journal := true
+	return options.Client().SetAppName("firebreak").ApplyURI(uri).
+		SetServerSelectionTimeout(selection).
+		SetWriteConcern(&writeconcern.WriteConcern{W: "majority", Journal: &journal}).
+		SetReadConcern(readconcern.Majority()).
+		SetReadPreference(readpref.Primary())
+}
+
+// selection is how long a call waits for a primary.
+const selection = 10 * time.Second
+
+// enter begins a call: ErrClosed, or the context's own end. leave must follow.
+func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, store.ErrClosed
+	}
+	s.under.Add(1)
+	return s.under.Done, nil
+}
+
+// Ping is store.Store: it writes what says that this instance is alive.
+func (s *Store) Ping(ctx context.Context) error {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return failed(ctx, s.beat(ctx))
+}
+
+// Close waits for commits under way, ends this instance's lanes, and releases
+// the store. Closing again does nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	open := s.lanes
+	s.mu.Unlock()
+	for _, l := range open {
+		l.stop()
+	}
+	s.endLife()
+	s.under.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), selection)
+	defer cancel()
+	return errors.Join(s.leave(ctx), s.client.Disconnect(ctx))
+}
+
+// now is the server's clock as an expression of an aggregation.
+func (s *Store) now() any {
+	if s.cfg.Now != nil {
+		return s.cfg.Now()
+	}
+	return "$$NOW"
+}
+
+// clock asks the server what time it is.
+func (s *Store) clock(ctx context.Context) (time.Time, error) {
+	if s.cfg.Now != nil {
+		return s.cfg.Now(), nil
+	}
+	var hello struct {
+		LocalTime time.Time `bson:"localTime"`
+	}
+	err := s.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}, options.RunCmd().SetReadPreference(readpref.Primary())).Decode(&hello)
+	return hello.LocalTime, err
+}
