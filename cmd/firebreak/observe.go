@@ -43,7 +43,7 @@ func newObservation(ctx context.Context, o watching, log *slog.Logger) (seen obs
 	return seen, err
 }
 
-// commits is sqlite.Config.Observe.
+// commits is what the stores' Config.Observe is.
 func (o observation) commits() func(requests, bytes int, took time.Duration) {
 	if o.metrics == nil {
 		return nil

@@ -60,7 +60,7 @@ func NewServer(ctx context.Context, o serving, log *slog.Logger) (*Server, error
 	if err != nil {
 		return nil, err
 	}
-	st, err := openWatched(ctx, o.storage, seen.commits())
+	st, err := openWatched(ctx, o.storage, log, seen.commits())
 	if err != nil {
 		return nil, errors.Join(err, seen.close(ctx))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"path/filepath"
 	"time"
@@ -15,12 +16,14 @@ import (
 )
 
 // openStore opens the database that the options name.
-func openStore(ctx context.Context, o storage) (store.Store, error) { return openWatched(ctx, o, nil) }
+func openStore(ctx context.Context, o storage) (store.Store, error) {
+	return openWatched(ctx, o, nil, nil)
+}
 
-// openWatched is openStore with one who is told of each commit.
-func openWatched(ctx context.Context, o storage, observe func(requests, bytes int, took time.Duration)) (store.Store, error) {
+// openWatched is openStore with a log, and with one who is told of each commit.
+func openWatched(ctx context.Context, o storage, log *slog.Logger, observe func(requests, bytes int, took time.Duration)) (store.Store, error) {
 	if o.Store != "" {
-		return mongo.Open(ctx, mongo.Config{URI: o.Store, Observe: observe})
+		return mongo.Open(ctx, mongo.Config{URI: o.Store, Observe: observe, Log: log})
 	}
 	st, err := sqlite.Open(ctx, sqlite.Config{Dir: o.Data, Now: time.Now, Observe: observe})
 	if errors.Is(err, sqlite.ErrHeld) {

@@ -88,7 +88,7 @@ const (
 )
 
 func appendID(b []byte, id string) []byte {
-	if u, ok := uuidBytes(id); ok {
+	if u, ok := store.PackUUID(id); ok {
 		return append(append(b, asUUID), u[:]...)
 	}
 	return append(append(b, asText), id...)
@@ -97,7 +97,7 @@ func appendID(b []byte, id string) []byte {
 func idOf(b []byte) (string, error) {
 	switch {
 	case len(b) == 17 && b[0] == asUUID:
-		return uuidText(b[1:]), nil
+		return store.UnpackUUID(b[1:]), nil
 	case len(b) > 1 && b[0] == asText:
 		return string(b[1:]), nil
 	}
@@ -113,50 +113,4 @@ func (s space) patientOf(patient string) []byte { return s.resourceOf(patient) }
 // referenceTo names a literal reference among the resources of one type.
 func (s space) referenceTo(ref string) []byte {
 	return append(s.append(make([]byte, 0, 4+len(ref))), ref...)
-}
-
-// uuidBytes packs a UUID in its usual form (lower case, four hyphens); ok is
-// false for anything else.
-func uuidBytes(s string) (u [16]byte, ok bool) {
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return u, false
-	}
-	at := 0
-	for i := 0; i < 36; {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			i++
-			continue
-		}
-		a, b := nibble(s[i]), nibble(s[i+1])
-		if a > 15 || b > 15 {
-			return u, false
-		}
-		u[at] = a<<4 | b
-		i, at = i+2, at+1
-	}
-	return u, true
-}
-
-func nibble(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	}
-	return 255
-}
-
-func uuidText(u []byte) string {
-	var b [36]byte
-	hex.Encode(b[:], u[:4])
-	b[8] = '-'
-	hex.Encode(b[9:], u[4:6])
-	b[13] = '-'
-	hex.Encode(b[14:], u[6:8])
-	b[18] = '-'
-	hex.Encode(b[19:], u[8:10])
-	b[23] = '-'
-	hex.Encode(b[24:], u[10:16])
-	return string(b[:])
 }

@@ -47,58 +47,9 @@ func keyRow(k store.Key) (int64, error) {
 	return n, nil
 }
 
-// uuidBytes packs a UUID in its usual form (lower case, four hyphens) into 16
-// bytes; ok is false for anything else.
-func uuidBytes(s string) (u [16]byte, ok bool) {
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return u, false
-	}
-	j := 0
-	for i := 0; i < 36; {
-		if s[i] == '-' {
-			if i != 8 && i != 13 && i != 18 && i != 23 {
-				return u, false
-			}
-			i++
-			continue
-		}
-		a, b := nibble(s[i]), nibble(s[i+1])
-		if a > 15 || b > 15 {
-			return u, false
-		}
-		u[j] = a<<4 | b
-		i, j = i+2, j+1
-	}
-	return u, true
-}
-
-func nibble(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	}
-	return 255
-}
-
-func uuidText(u []byte) string {
-	var b [36]byte
-	hex.Encode(b[:], u[:4])
-	b[8] = '-'
-	hex.Encode(b[9:], u[4:6])
-	b[13] = '-'
-	hex.Encode(b[14:], u[6:8])
-	b[18] = '-'
-	hex.Encode(b[19:], u[8:10])
-	b[23] = '-'
-	hex.Encode(b[24:], u[10:16])
-	return string(b[:])
-}
-
 // bindID binds a logical id: a UUID as 16 bytes, any other as text.
 func bindID(stmt *sqlite.Stmt, param int, id string) {
-	if u, ok := uuidBytes(id); ok {
+	if u, ok := store.PackUUID(id); ok {
 		stmt.BindBytes(param, u[:])
 		return
 	}
@@ -111,7 +62,7 @@ func columnID(stmt *sqlite.Stmt, col int) string {
 	}
 	var u [16]byte
 	stmt.ColumnBytes(col, u[:])
-	return uuidText(u[:])
+	return store.UnpackUUID(u[:])
 }
 
 // target is the parameter that a literal reference is bound to, after its
@@ -122,7 +73,7 @@ const target = 2
 // packed, any other as text.
 func bindTarget(stmt *sqlite.Stmt, ref string) {
 	if slash := strings.IndexByte(ref, '/'); slash >= 0 {
-		if u, ok := uuidBytes(ref[slash+1:]); ok {
+		if u, ok := store.PackUUID(ref[slash+1:]); ok {
 			var buf [64]byte
 			stmt.BindBytes(target, append(append(buf[:0], ref[:slash+1]...), u[:]...))
 			return
@@ -139,7 +90,7 @@ const packedUUID = 0x80
 func packPatients(ids []string) []byte {
 	var b []byte
 	for _, id := range ids {
-		if u, ok := uuidBytes(id); ok {
+		if u, ok := store.PackUUID(id); ok {
 			b = append(append(b, packedUUID), u[:]...)
 			continue
 		}
@@ -155,7 +106,7 @@ func unpackPatients(b []byte) []string {
 	ids := make([]string, 0, 1)
 	for len(b) > 0 {
 		if b[0] == packedUUID {
-			ids, b = append(ids, uuidText(b[1:17])), b[17:]
+			ids, b = append(ids, store.UnpackUUID(b[1:17])), b[17:]
 			continue
 		}
 		n := int(b[0])

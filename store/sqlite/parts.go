@@ -108,7 +108,7 @@ func (s *Store) Part(ctx context.Context, t store.Tenant, jobID string, name job
 // PartsHolding is store.Parts.
 func (s *Store) PartsHolding(ctx context.Context, t store.Tenant, patient string) ([]job.Part, error) {
 	id := any(patient)
-	if u, ok := uuidBytes(patient); ok {
+	if u, ok := store.PackUUID(patient); ok {
 		id = u[:]
 	}
 	return s.parts(ctx, partColumns+`JOIN part_patient h ON h.tenant=p.tenant AND h.job=p.job AND h.part=p.id
