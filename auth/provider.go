@@ -15,7 +15,7 @@ import (
 // maxAnswer is how many bytes of an answer of the provider are read.
 const maxAnswer = 1 << 20
 
-// provider asks an OpenID provider for its keys.
+// provider asks an OpenID provider for its keys, and for what it is.
 type provider struct {
 	issuer string
 	client *http.Client
@@ -27,18 +27,25 @@ func newProvider(cfg Config) provider {
 	return provider{issuer: cfg.Issuer, client: &client}
 }
 
-// keys reads the discovery document and the keys it points to. The document
-// must name the issuer exactly.
-func (p provider) keys(ctx context.Context) ([]jose.JSONWebKey, error) {
+// discover reads the discovery document, which must name the issuer exactly.
+func (p provider) discover(ctx context.Context, document any) error {
 	found, err := oidc.NewProvider(oidc.ClientContext(ctx, p.client), p.issuer)
-	if err != nil {
-		return nil, fmt.Errorf("discovery: %w", err)
+	if err == nil {
+		err = found.Claims(document)
 	}
+	if err != nil {
+		return fmt.Errorf("discovery: %w", err)
+	}
+	return nil
+}
+
+// keys reads the discovery document and the keys it points to.
+func (p provider) keys(ctx context.Context) ([]jose.JSONWebKey, error) {
 	var document struct {
 		Keys string `json:"jwks_uri"`
 	}
-	if err := found.Claims(&document); err != nil {
-		return nil, fmt.Errorf("discovery: %w", err)
+	if err := p.discover(ctx, &document); err != nil {
+		return nil, err
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, document.Keys, nil)
 	if err != nil {

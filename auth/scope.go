@@ -51,6 +51,9 @@ func ParseScopes(s string, known func(string) bool) Scopes {
 	return got
 }
 
+// empty tells whether nothing is granted.
+func (s Scopes) empty() bool { return s.system == "" && s.user == "" }
+
 // parseScope takes a scope apart; it grants no action if it is not one of
 // SMART.
 func parseScope(s string) (level, typ string, granted actions, hasQuery bool) {

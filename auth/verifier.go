@@ -11,15 +11,16 @@ import (
 // Verifier says who sends a request, by its bearer token (RFC 6750), which must
 // be a JWT signed by the provider. It may be used by many goroutines at once.
 //
-// The provider is not asked before the first token comes, so that it may be
-// down when the server starts. While it cannot be asked, tokens whose keys are
-// known are believed as before, and others are answered with fhir.Transient:
-// they may be good.
+// The provider is not asked before the first token comes, or the first call of
+// SMART, so that it may be down when the server starts. While it cannot be
+// asked, tokens whose keys are known are believed as before, and others are
+// answered with fhir.Transient: they may be good.
 type Verifier struct {
 	cfg        Config
 	algorithms []jose.SignatureAlgorithm
 	oidc       *oidc.Config
 	keys       *keys
+	smart      *smart
 }
 
 // NewVerifier makes a Verifier, and refuses a configuration that cannot work or
@@ -34,7 +35,7 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 		algorithms = append(algorithms, jose.SignatureAlgorithm(name))
 	}
 	return &Verifier{
-		cfg: cfg, algorithms: algorithms, keys: newKeys(cfg),
+		cfg: cfg, algorithms: algorithms, keys: newKeys(cfg), smart: newSMART(cfg),
 		oidc: &oidc.Config{
 			SupportedSigningAlgs: cfg.Algorithms,
 			SkipClientIDCheck:    true, // the audience is checked in claims.check

@@ -233,11 +233,15 @@ type Jobs interface {
 	// Peek returns a job whoever's it is; ErrNotFound. It is for the engine.
 	Peek(ctx context.Context, t Tenant, id string) (job.Job, error)
 	// Update replaces a job by f of it, compare and swap: f may run twice. It
-	// returns the job as it then stands. An error of f changes nothing.
+	// returns the job as it then stands. An error of f changes nothing. The
+	// units stay as they are, whatever becomes of the job: those that were not
+	// at work when it ended are still queued.
 	Update(ctx context.Context, t Tenant, id string, f func(job.Job) (job.Job, error)) (job.Job, error)
-	// Attend lists, in order of id from after, jobs that may need the engine:
-	// those not in a final state, and those whose Job.Discard may hold now.
-	Attend(ctx context.Context, now time.Time, after string, limit int) ([]job.Job, error)
+	// Attend lists, in order of id from after, jobs that need the engine: those
+	// not in a final state whose cancel was requested, and those whose
+	// Job.Discard may hold now; with all, every other one not in a final state
+	// too. What it costs follows what it lists.
+	Attend(ctx context.Context, now time.Time, all bool, after string, limit int) ([]job.Job, error)
 	// Remove deletes a job with its units, cohort and part records. Removing
 	// what is not there is no error.
 	Remove(ctx context.Context, t Tenant, id string) error
@@ -266,6 +270,13 @@ type Units interface {
 	// End ends an attempt: state, counts and parts in one commit, fenced. The
 	// parts that e drops lose their record; the caller removes their bytes.
 	End(ctx context.Context, f Fence, e job.UnitEnd) error
+	// Retry replaces a job by its Job.Retry, and puts back all of its units that
+	// have not succeeded, in one commit: they are queued, without errors,
+	// losses and reason, and those that were claimed before need not wait for a
+	// RunAt. Attempts count on, so that no fence from before holds. It returns
+	// the job as it then stands. job.ErrTransition: the job cannot be tried
+	// again, and nothing was written.
+	Retry(ctx context.Context, t Tenant, jobID string, now time.Time) (job.Job, error)
 	// Tally counts the units of a job, and has reasons of those that failed
 	// first. One whose lease has run out counts as
 	// queued.

@@ -4,6 +4,7 @@ package authtest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -33,6 +34,7 @@ type Issuer struct {
 	keys  ring
 	down  bool
 	looks int
+	says  map[string]any
 }
 
 // New starts an issuer.
@@ -79,6 +81,13 @@ func (i *Issuer) setDown(down bool) {
 	i.down = down
 }
 
+// Say changes what the discovery document says: a value that is nil is left out.
+func (i *Issuer) Say(values map[string]any) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.says = values
+}
+
 // Looks is how often the discovery document was asked for, in vain or not: once
 // for each time that a server wanted to know the keys.
 func (i *Issuer) Looks() int {
@@ -103,12 +112,17 @@ func (i *Issuer) unlessDown(next http.Handler) http.Handler {
 }
 
 func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
-	answer(w, map[string]any{
+	document := map[string]any{
 		"issuer": i.URL, "jwks_uri": i.URL + "/keys",
 		"authorization_endpoint": i.URL + "/authorize", "token_endpoint": i.URL + "/token",
 		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"RS256"},
-	})
+	}
+	i.mu.Lock()
+	maps.Copy(document, i.says)
+	i.mu.Unlock()
+	maps.DeleteFunc(document, func(_ string, value any) bool { return value == nil })
+	answer(w, document)
 }
 
 // publish answers with the public keys, and with others that a server has to

@@ -51,22 +51,37 @@ func (a authentication) check() error {
 
 func (a authentication) isTenant(name string) bool { return slices.Contains(a.Tenant, name) }
 
-// who makes the function that finds out who asks.
-func (a authentication) who(log *slog.Logger) (func(*http.Request) (auth.Principal, error), error) {
+// access is how someone comes in: who finds out who asks, and smart says where
+// the tokens for that are had; nil where none is needed.
+type access struct {
+	who   func(*http.Request) (auth.Principal, error)
+	smart func(context.Context) ([]byte, error)
+}
+
+// access makes the functions.
+func (a authentication) access(log *slog.Logger) (access, error) {
 	if a.isOff() {
-		return func(r *http.Request) (auth.Principal, error) {
-			p := auth.Local()
-			p.Tenant = cmp.Or(fhirhttp.TenantOf(r.Context()), p.Tenant)
-			return p, nil
-		}, nil
+		return access{who: local}, nil
 	}
 	v, err := auth.NewVerifier(auth.Config{
 		Issuer: a.OIDCIssuer, Audiences: a.OIDCAudience, TenantClaim: a.OIDCTenantClaim, Skew: a.OIDCSkew,
 		Tenants: func(name string) bool { return name == auth.DefaultTenant || a.isTenant(name) }, KnownType: r4.IsType, Log: log,
 	})
 	if err != nil {
-		return nil, err
+		return access{}, err
 	}
+	return access{who: bearer(v), smart: v.SMART}, nil
+}
+
+// local takes everyone for the operator.
+func local(r *http.Request) (auth.Principal, error) {
+	p := auth.Local()
+	p.Tenant = cmp.Or(fhirhttp.TenantOf(r.Context()), p.Tenant)
+	return p, nil
+}
+
+// bearer takes a token's principal, at its own tenant's base.
+func bearer(v *auth.Verifier) func(*http.Request) (auth.Principal, error) {
 	return func(r *http.Request) (auth.Principal, error) {
 		p, err := v.Principal(r.Context(), r)
 		switch {
@@ -78,7 +93,7 @@ func (a authentication) who(log *slog.Logger) (func(*http.Request) (auth.Princip
 			return auth.Principal{}, fhir.Errorf(fhir.Forbidden, "the token's client has the name that this server has for itself")
 		}
 		return p, nil
-	}, nil
+	}
 }
 
 // clientToken is how a command that is a client gets its access token.

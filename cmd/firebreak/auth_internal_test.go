@@ -238,7 +238,13 @@ func (g *guarded) ended(status, token string) reply {
 // exported is a whole export: where it is polled, and its manifest.
 func (g *guarded) exported(path, token string, header ...string) (status string, m fhir.Manifest) {
 	g.Helper()
-	status = g.exporting(path, token, header...)
+	return g.manifest(g.exporting(path, token, header...), token)
+}
+
+// manifest is that of a job, when it has ended.
+func (g *guarded) manifest(status, token string) (string, fhir.Manifest) {
+	g.Helper()
+	var m fhir.Manifest
 	r := g.ended(status, token)
 	g.want(status, r, 200)
 	g.must(json.Unmarshal([]byte(r.body), &m))

@@ -111,9 +111,9 @@ func (s faultyStore) Update(ctx context.Context, t store.Tenant, id string, f fu
 	return j, err
 }
 
-func (s faultyStore) Attend(ctx context.Context, now time.Time, after string, limit int) ([]job.Job, error) {
+func (s faultyStore) Attend(ctx context.Context, now time.Time, all bool, after string, limit int) ([]job.Job, error) {
 	defer s.fault.at("Attend")()
-	return s.Store.Attend(ctx, now, after, limit)
+	return s.Store.Attend(ctx, now, all, after, limit)
 }
 
 func (s faultyStore) Remove(ctx context.Context, t store.Tenant, id string) error {

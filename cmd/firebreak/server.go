@@ -135,7 +135,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
 		Handlers: map[string]engine.Handler{export.Kind: exports}, Record: s.record(), Observe: s.seen.units(),
 	})
-	who, err := s.opts.who(s.log)
+	in, err := s.opts.access(s.log)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.routes(e, exports, links, rest.WithPrincipal(who))
+	s.routes(e, exports, links, in)
 	return s.listen(ctx, e)
 }
 
@@ -177,11 +177,11 @@ func (s *Server) record() func(context.Context, job.Event) error {
 	return audit.New(audit.Config{Store: s.store, Now: time.Now, NewID: newID, NewBatchID: newULID}).Record
 }
 
-func (s *Server) routes(e *echo.Echo, exports *export.Export, links *opshttp.Links, who echo.MiddlewareFunc) {
-	base := e.Group(fhirhttp.Root)
+func (s *Server) routes(e *echo.Echo, exports *export.Export, links *opshttp.Links, in access) {
+	base, who := e.Group(fhirhttp.Root), rest.WithPrincipal(in.who)
 	rest.Routes(base, rest.Config{
 		Service: newService(s.store, s.opts.MaxResource), MaxBody: int64(s.opts.MaxResource),
-		Metadata: capability().JSON(),
+		Metadata: capability(in.smart != nil).JSON(), SMART: in.smart,
 	}, who)
 	ops := opshttp.Config{Store: s.store, Files: s.files, Now: time.Now, MaxBody: maxParameters, Record: s.record(), Links: links}
 	opshttp.Register(base, ops, exportOperation(exports, !s.opts.isOff() && links == nil), who)
@@ -198,8 +198,8 @@ const maxParameters = 4 << 20
 
 const bulkData = "http://hl7.org/fhir/uv/bulkdata/"
 
-// capability is what /metadata says.
-func capability() interaction.Capability {
+// capability is what /metadata says; smart: tokens are needed.
+func capability(smart bool) interaction.Capability {
 	definition := bulkData + "OperationDefinition/"
 	return interaction.Capability{
 		Version: version(), Date: builtAt(), Instantiates: []string{bulkData + "CapabilityStatement/bulk-data"},
@@ -208,6 +208,7 @@ func capability() interaction.Capability {
 			{Type: "Patient", Name: "export", Definition: definition + "patient-export"},
 			{Type: "Group", Name: "export", Definition: definition + "group-export"},
 		},
+		SMART: smart,
 	}
 }
 
@@ -226,10 +227,10 @@ func exportOperation(x *export.Export, token bool) opshttp.Operation {
 				URL: c.URL, Base: c.Base, Lenient: c.Lenient, Key: c.Key, Announce: c.Announce,
 			})
 		},
-		Manifest: func(ctx context.Context, j job.Job, fileURL func(string) string) ([]byte, error) {
+		Manifest: func(ctx context.Context, j job.Job, fileURL func(job.Part, string) string) ([]byte, error) {
 			return x.Manifest(ctx, j, fileURL, token)
 		},
-		Find: x.Find,
+		Find: x.Find, May: export.May,
 	}
 }
 

@@ -21,6 +21,9 @@ type Capability struct {
 	Date         time.Time // of this statement
 	Instantiates []string  // canonicals of the CapabilityStatements that it meets
 	Operations   []Operation
+	// SMART says that a token is needed, and that the SMART configuration says
+	// how to come by one.
+	SMART bool
 }
 
 type capabilityJSON struct {
@@ -47,8 +50,23 @@ type implementationJSON struct {
 
 type restJSON struct {
 	Mode      string          `json:"mode"`
+	Security  *securityJSON   `json:"security,omitempty"`
 	Resource  []resourceJSON  `json:"resource"`
 	Operation []operationJSON `json:"operation,omitempty"`
+}
+
+type securityJSON struct {
+	Service     []conceptJSON `json:"service"`
+	Description string        `json:"description"`
+}
+
+type conceptJSON struct {
+	Coding []codingJSON `json:"coding"`
+}
+
+type codingJSON struct {
+	System string `json:"system"`
+	Code   string `json:"code"`
 }
 
 type resourceJSON struct {
@@ -77,7 +95,7 @@ type operationJSON struct {
 // (https://hl7.org/fhir/R4/capabilitystatement.html). It says what the
 // interactions of this package do, for every resource type, and no more.
 func (c Capability) JSON() []byte {
-	rest := restJSON{Mode: "server", Operation: c.operations("")}
+	rest := restJSON{Mode: "server", Security: c.security(), Operation: c.operations("")}
 	for _, typ := range r4.Types() {
 		rest.Resource = append(rest.Resource, resourceJSON{
 			Type:            typ,
@@ -99,6 +117,16 @@ func (c Capability) JSON() []byte {
 		panic(err)
 	}
 	return b
+}
+
+func (c Capability) security() *securityJSON {
+	if !c.SMART {
+		return nil
+	}
+	return &securityJSON{
+		Service:     []conceptJSON{{[]codingJSON{{"http://terminology.hl7.org/CodeSystem/restful-security-service", "SMART-on-FHIR"}}}},
+		Description: "Send a bearer token. [base]/.well-known/smart-configuration says where tokens are had.",
+	}
 }
 
 func (c Capability) operations(typ string) []operationJSON {

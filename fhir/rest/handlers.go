@@ -24,6 +24,20 @@ func (h handlers) metadata(c echo.Context) error {
 	return fhirhttp.JSON(c, http.StatusOK, h.Metadata)
 }
 
+// smart shows the SMART configuration, to anyone, and as JSON whatever the
+// client would like
+// (https://hl7.org/fhir/smart-app-launch/STU2.2/conformance.html).
+func (h handlers) smart(c echo.Context) error {
+	if h.SMART == nil {
+		return fhir.Errorf(fhir.NotFound, "there is no SMART configuration: this server takes no tokens")
+	}
+	body, err := h.SMART(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, body)
+}
+
 func (h handlers) read(c echo.Context) error {
 	shown, err := h.Service.Read(c.Request().Context(), principal(c), address(c))
 	return show(c, shown, err)

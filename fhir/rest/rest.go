@@ -4,6 +4,7 @@
 package rest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
@@ -16,11 +17,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Config is what Routes needs; all of it must be set.
+// Config is what Routes needs; all of it but SMART must be set.
 type Config struct {
 	Service  *interaction.Service
 	MaxBody  int64  // bytes of a request's body
 	Metadata []byte // the CapabilityStatement
+	// SMART gives the SMART configuration; nil: there is none.
+	SMART func(ctx context.Context) ([]byte, error)
 }
 
 // WithPrincipal is the middleware that says who asks; without it nobody does.
@@ -49,6 +52,7 @@ func Routes(g *echo.Group, cfg Config, middleware ...echo.MiddlewareFunc) {
 		g.Match([]string{http.MethodGet, http.MethodHead}, path, handle, with...)
 	}
 	g.Match([]string{http.MethodGet, http.MethodHead}, "/metadata", h.metadata, fhirhttp.Negotiate) // for everyone
+	g.Match([]string{http.MethodGet, http.MethodHead}, "/.well-known/smart-configuration", h.smart) // and this
 	get("/:type/:id", h.read)
 	get("/:type/:id/_history/:vid", h.vread)
 	g.POST("/:type", h.create, with...)

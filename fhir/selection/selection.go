@@ -43,6 +43,10 @@ func (m *Membership) Add(other Membership) {
 // Group.
 var otherMembers = []string{"Device", "Medication", "Practitioner", "PractitionerRole", "Substance"}
 
+// OtherMembers are the types that members of a Group can be of, beside Patient
+// and Group.
+func OtherMembers() []string { return slices.Clone(otherMembers) }
+
 // Members lists the members of a Group as of an instant, and says of each one
 // that is left out why, unless it is inactive or its period does not hold the
 // instant: those are no members at that time

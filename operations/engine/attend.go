@@ -12,16 +12,13 @@ import (
 // attendPage is how many jobs are looked at with one read.
 const attendPage = 200
 
-// attend looks after all jobs that may need it: those whose cancel was
-// requested are stopped, those dismissed or expired are removed. If a job may
-// have been left unsettled, every one under way is settled too.
+// attend looks after all jobs that need it: those whose cancel was requested
+// are stopped, those dismissed or expired are removed. If a job may have been
+// left unsettled, every one under way is settled too.
 func (e *Engine) attend(ctx context.Context) {
-	e.mu.Lock()
-	all := e.unsettled
-	e.unsettled = false
-	e.mu.Unlock()
+	all := e.settlesAll()
 	for after := ""; ; {
-		js, err := e.cfg.Store.Attend(ctx, e.cfg.Now(), after, attendPage)
+		js, err := e.cfg.Store.Attend(ctx, e.cfg.Now(), all, after, attendPage)
 		if err != nil {
 			if ctx.Err() == nil {
 				e.cfg.Log.Error("attend to jobs", "error", err)
@@ -37,6 +34,21 @@ func (e *Engine) attend(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// settlesAll tells whether every job under way is to be settled now: at the
+// start, after one could not be, and once a lease, as whoever ended the last
+// unit of a job may have been gone before it settled that. Nothing else lists
+// them all: whoever ends a unit settles its job.
+func (e *Engine) settlesAll() bool {
+	now := e.cfg.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := e.unsettled || !now.Before(e.settled.Add(e.cfg.Lease))
+	if e.unsettled = false; all {
+		e.settled = now
+	}
+	return all
 }
 
 // again has the next attend settle every job.

@@ -53,7 +53,7 @@ type Config struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Workers  int           // units at work at once; 0: 2
-	Lease    time.Duration // 0: 30 s
+	Lease    time.Duration // of units; once in it all jobs are settled; 0: 30 s
 	Idle     time.Duration // how often an idle engine looks for work; 0: 1 s
 	Sweep    time.Duration // how often handlers sweep, at the start too; 0: 1 h
 	// Record is told of each job that expired, before anything of it goes; an
@@ -78,6 +78,7 @@ type Engine struct {
 	busy int
 	// unsettled: a job could not be settled, though its units may have ended.
 	unsettled bool
+	settled   time.Time // when all jobs were last to be settled
 }
 
 // Why an attempt is broken off.
@@ -123,7 +124,6 @@ func (e *Engine) Run(ctx context.Context) {
 	defer workers.Wait()
 	workers.Go(func() { e.sweeps(ctx) })
 	hints := e.cfg.Store.Watch(ctx)
-	e.unsettled = true // a crash may have come between the end of a job's last unit and its own
 	for ctx.Err() == nil {
 		e.attend(ctx)
 		for e.start(ctx, &workers) {

@@ -41,6 +41,7 @@ type watched struct {
 	changed chan struct{}
 	calls   map[string]int
 	hook    func(call string) error // before "end", after it "end done"
+	listed  map[bool]int            // how many jobs Attend gave, by whether all were asked for
 }
 
 // note calls the hook; after a call it wakes who waits.
@@ -85,8 +86,11 @@ func (w *watched) Tally(ctx context.Context, t store.Tenant, id string) (tally j
 	return tally, err
 }
 
-func (w *watched) Attend(ctx context.Context, now time.Time, after string, limit int) (js []job.Job, err error) {
-	err = w.wrap("attend", func() (err error) { js, err = w.Store.Attend(ctx, now, after, limit); return err })
+func (w *watched) Attend(ctx context.Context, now time.Time, all bool, after string, limit int) (js []job.Job, err error) {
+	err = w.wrap("attend", func() (err error) { js, err = w.Store.Attend(ctx, now, all, after, limit); return err })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listed[all] += len(js)
 	return js, err
 }
 
@@ -125,7 +129,7 @@ func (b *bench) open() {
 	s, err := sqlite.Open(b.Context(), sqlite.Config{Dir: b.dir, Now: b.clock.Now})
 	b.ok(err)
 	b.sqlite = s
-	b.store = &watched{Store: s, changed: make(chan struct{}), calls: map[string]int{}}
+	b.store = &watched{Store: s, changed: make(chan struct{}), calls: map[string]int{}, listed: map[bool]int{}}
 }
 
 // reopen goes on with the same folder, as a new process does.

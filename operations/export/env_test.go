@@ -297,4 +297,4 @@ func sortedCopy(list []string) []string { return slices.Sorted(slices.Values(lis
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // fileURL is where the manifests of tests say that files are.
-func fileURL(name string) string { return "https://example.org/files/" + name }
+func fileURL(_ job.Part, name string) string { return "https://example.org/files/" + name }

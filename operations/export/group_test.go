@@ -133,7 +133,7 @@ func TestAGroupThatIsNotThereIsRefusedAtKickOff(t *testing.T) {
 			t.Errorf("group %q: %v", id, err)
 		}
 	}
-	jobs, err := w.store.Attend(context.Background(), w.clock.Now(), "", 10)
+	jobs, err := w.store.Attend(context.Background(), w.clock.Now(), true, "", 10)
 	w.ok("list jobs", err)
 	if len(jobs) > 0 {
 		t.Errorf("%d jobs were made", len(jobs))

@@ -78,7 +78,7 @@ func TestParametersThatCannotWorkAreRefusedAtKickOff(t *testing.T) {
 			}
 		}
 	}
-	jobs, err := w.store.Attend(context.Background(), w.clock.Now(), "", 10)
+	jobs, err := w.store.Attend(context.Background(), w.clock.Now(), true, "", 10)
 	w.ok("list jobs", err)
 	if len(jobs) > 0 {
 		t.Errorf("%d jobs were made", len(jobs))

@@ -28,7 +28,7 @@ const deletedPrefix = "deleted."
 // Manifest renders the completion manifest of a job that is ready (Bulk Data,
 // "Response - Complete Status"). fileURL is the absolute URL of a file
 // by its FileName; token tells whether the files need an access token.
-func (x *Export) Manifest(ctx context.Context, j job.Job, fileURL func(name string) string, token bool) ([]byte, error) {
+func (x *Export) Manifest(ctx context.Context, j job.Job, fileURL func(p job.Part, name string) string, token bool) ([]byte, error) {
 	req, err := request(j)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (x *Export) Manifest(ctx context.Context, j job.Job, fileURL func(name stri
 	}
 	for _, p := range parts {
 		f := fhir.ManifestFile{
-			Type: p.Type, URL: fileURL(FileName(p)), Count: &p.Count,
+			Type: p.Type, URL: fileURL(p, FileName(p)), Count: &p.Count,
 			Extension: &fhir.ManifestFileExtension{Integrity: &fhir.FileIntegrity{Size: p.Size, SHA256: p.SHA256}},
 		}
 		switch p.Category {

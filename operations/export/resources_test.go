@@ -115,6 +115,7 @@ func provenance(id string, targets []string, who ...string) resource {
 		references(`{"reference":%q}`, targets), references(`{"who":{"reference":%q}}`, who))
 	for _, target := range targets {
 		if p, ok := strings.CutPrefix(target, "Patient/"); ok {
+			p, _, _ = strings.Cut(p, "/")
 			r.patients = append(r.patients, p)
 		}
 	}

@@ -130,9 +130,10 @@ func (j Job) Stop(now time.Time) (Job, error) {
 	return j.end(Cancelled, now), nil
 }
 
-// Retry puts a failed or cancelled job back; what succeeded in it stays.
-func (j Job) Retry(_ time.Time) (Job, error) {
-	if j.State != Failed && j.State != Cancelled || !j.Dismissed.IsZero() {
+// Retry puts a failed or cancelled job back; what succeeded in it stays. One
+// that is dismissed or expired is going, with what succeeded.
+func (j Job) Retry(now time.Time) (Job, error) {
+	if j.State != Failed && j.State != Cancelled || j.Poll(now) == NotThereNow {
 		return j.refuse("retry")
 	}
 	j.State, j.Error = Queued, nil

@@ -294,3 +294,19 @@ func TestAJobThatSucceededDidAllOfItsUnits(t *testing.T) {
 		}
 	}
 }
+
+func TestAJobThatHasExpiredIsNotTriedAgain(t *testing.T) {
+	for _, state := range []job.State{job.Failed, job.Cancelled} {
+		j := at(string(state))
+		if _, err := j.Retry(j.Expires.Add(-time.Nanosecond)); err != nil {
+			t.Errorf("%s, just before: %v", state, err)
+		}
+		got, err := j.Retry(j.Expires)
+		if !errors.Is(err, job.ErrTransition) {
+			t.Errorf("%s: %v", state, err)
+		}
+		if d := cmp.Diff(j, got); d != "" {
+			t.Errorf("%s: %s", state, d)
+		}
+	}
+}

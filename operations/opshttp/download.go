@@ -30,9 +30,9 @@ func (h handler) download(c echo.Context) error {
 	if err != nil {
 		return busy(err)
 	}
-	if part.Category == job.Output && !signed {
-		if err := auth.May(auth.PrincipalOf(c.Request().Context()), auth.Read, part.Type); err != nil {
-			return err // the token at hand may be a narrower one than that of the kick-off
+	if !signed { // the URL was signed for who may
+		if err := h.op.May(auth.PrincipalOf(c.Request().Context()), j, part); err != nil {
+			return err
 		}
 	}
 	f, err := h.Files.Open(c.Request().Context(), part.Name)

@@ -169,3 +169,30 @@ func TestCompressedBytesHaveNoRangesAndATagOfTheirOwn(t *testing.T) {
 	}
 	w.is("the tag of the compressed bytes for the plain ones", w.do(get, path, "If-None-Match", `"`+tag+`-gzip"`), 200, "")
 }
+
+// Whatever category a file is of, the operation says who may read it.
+func TestAFileThatTheOperationForbidsIsNotSentInAnyForm(t *testing.T) {
+	w, path, _, _ := download(t)
+	w.forbids = fileName
+	for _, h := range [][]string{nil, {"Accept-Encoding", "gzip"}, {"Range", "bytes=0-1"}, {"If-None-Match", "*"}} {
+		r := w.do(get, path, h...)
+		w.is(fmt.Sprint(h), r, 403, "forbidden")
+		for _, name := range []string{"ETag", "Content-Disposition", "Content-Range", "Last-Modified"} {
+			if r.Header().Get(name) != "" {
+				t.Errorf("%v: %s says something of the file", h, name)
+			}
+		}
+	}
+	if r := w.do(head, path); r.Code != 403 {
+		t.Errorf("HEAD: %d", r.Code)
+	}
+	if len(w.events) != 0 {
+		t.Errorf("recorded %+v", w.events)
+	}
+	absent := w.do(get, strings.Replace(path, "1.", "2.", 1))
+	foreign := w.do(get, path, "X-Client", "other")
+	w.is("a file that is not there", absent, 404, "not-found")
+	if dump(absent) != dump(foreign) {
+		t.Errorf("an absent file: %s\nanother's: %s", dump(absent), dump(foreign))
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"firebreak/auth"
+	"firebreak/fhir"
 	"firebreak/fhir/fhirhttp"
 	"firebreak/operations/job"
 	"firebreak/operations/opshttp"
@@ -52,6 +53,7 @@ type world struct {
 	announces bool   // the operation has its jobs recorded before it makes them
 	announced string // what their ids begin with then, to be those of others
 	limited   bool   // and may then make none
+	forbids   string // the file that nobody may read
 	events    []job.Event
 	unwilling error // of the next record
 }
@@ -122,8 +124,14 @@ func (w *world) operation() opshttp.Operation {
 			}
 			return w.create(kind, p), nil
 		},
-		Manifest: func(_ context.Context, j job.Job, url func(string) string) ([]byte, error) {
-			return fmt.Appendf(nil, `{"files":%q}`, strings.TrimSuffix(url(""), "/")), nil
+		Manifest: func(_ context.Context, j job.Job, url func(job.Part, string) string) ([]byte, error) {
+			return fmt.Appendf(nil, `{"files":%q}`, strings.TrimSuffix(url(job.Part{}, ""), "/")), nil
+		},
+		May: func(_ auth.Principal, j job.Job, p job.Part) error {
+			if w.forbids != "" && p.Name == j.ID+"/"+w.forbids {
+				return fhir.Errorf(fhir.Forbidden, "not this one")
+			}
+			return nil
 		},
 		Find: func(_ context.Context, j job.Job, name string) (job.Part, error) {
 			body, ok := w.parts[j.ID][name]

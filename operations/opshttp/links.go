@@ -56,14 +56,20 @@ func tenantOf(c echo.Context) string {
 	return cmp.Or(fhirhttp.TenantOf(c.Request().Context()), auth.DefaultTenant)
 }
 
-// fileURL makes the URLs of a job's files. A link does not outlive its job.
-func (h handler) fileURL(c echo.Context, j job.Job) func(name string) string {
+// fileURL makes the URLs of a job's files. A link does not outlive its job, and
+// a file that the caller may not read is not signed: its plain URL asks for a
+// token that may.
+func (h handler) fileURL(c echo.Context, j job.Job) func(p job.Part, name string) string {
 	base := fhirhttp.Base(c) + "/" + h.op.Name + "/" + j.ID + "/"
 	if h.Links == nil {
-		return func(name string) string { return base + name }
+		return func(_ job.Part, name string) string { return base + name }
 	}
+	who := auth.PrincipalOf(c.Request().Context())
 	until := min(h.Now().Add(h.Links.Lifetime).Unix(), j.Expires.Unix())
-	return func(name string) string {
+	return func(p job.Part, name string) string {
+		if h.op.May(who, j, p) != nil {
+			return base + name
+		}
 		query := url.Values{
 			untilParam:     {strconv.FormatInt(until, 10)},
 			signatureParam: {h.Links.sign(j.Tenant, j.ID, name, until)},

@@ -52,10 +52,13 @@ type Operation struct {
 	// Kickoff starts a job, or answers why not.
 	Kickoff func(ctx context.Context, p auth.Principal, c Call) (job.Job, error)
 	// Manifest renders the result of a job that is ready. fileURL is the URL
-	// of a file by the name that Find knows.
-	Manifest func(ctx context.Context, j job.Job, fileURL func(name string) string) ([]byte, error)
+	// of a file, by the name that Find knows.
+	Manifest func(ctx context.Context, j job.Job, fileURL func(p job.Part, name string) string) ([]byte, error)
 	// Find finds a public file by the last segment of its URL; store.ErrNotFound.
 	Find func(ctx context.Context, j job.Job, name string) (job.Part, error)
+	// May refuses a file of a job to a principal that may not read what can be
+	// in it. The token at hand may be a narrower one than that of the kick-off.
+	May func(p auth.Principal, j job.Job, part job.Part) error
 }
 
 // Store is what this package needs of a store.

@@ -167,7 +167,7 @@ func (t *attempt) move(ctx context.Context) (store.Tick, error) {
 	var moved laneDoc
 	err := l.s.db.Collection(lanes).FindOneAndUpdate(ctx, append(open(l.id), bson.E{Key: "last", Value: field("$ne", id)}),
 		bson.A{field("$set", bson.D{{Key: "last", Value: id}, {Key: "at", Value: field("$max", bson.A{
-			field("$toLong", l.s.now()), field("$add", bson.A{"$at", int64(1)}), field("$add", bson.A{"$floor", int64(1)}), int64(t.least),
+			field("$add", bson.A{field("$toLong", l.s.now()), l.s.jump().Milliseconds()}), field("$add", bson.A{"$at", int64(1)}), field("$add", bson.A{"$floor", int64(1)}), int64(t.least),
 		})}})}, options.FindOneAndUpdate().SetReturnDocument(options.After)).Decode(&moved)
 	if isNone(err) {
 		return 0, errLaneEnded

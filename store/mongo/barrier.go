@@ -57,7 +57,7 @@ func (s *Store) tryBarrier(ctx context.Context, tenant uint16, step store.Tick) 
 	if err != nil {
 		return 0, 0, err
 	}
-	now, clock := store.TickOf(server), latest(t, open)
+	now, clock := store.TickOf(server.Add(s.jump())), latest(t, open)
 	at = (max(now, clock) + step - 1) / step * step
 	// Steps that wait keep the clock within one; if it is further, the server's
 	// was set back, and there is no waiting for that.

@@ -1,10 +1,21 @@
 package mongo
 
-import "go.mongodb.org/mongo-driver/v2/event"
+import (
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/event"
+)
 
 // Watching is the configuration of a store whose commands are seen by f.
 func (c Config) Watching(f func(*event.CommandStartedEvent)) Config {
 	c.started = f
+	return c
+}
+
+// Skewed is the configuration of a store whose ticks come from a clock that is
+// wrong by what f says, each time.
+func (c Config) Skewed(f func() time.Duration) Config {
+	c.skew = f
 	return c
 }
 

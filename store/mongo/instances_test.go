@@ -17,7 +17,7 @@ func instances(e *mongotest.Engine, skew func() time.Duration) storetest.Config 
 		uri := fresh(t, e)
 		s := &spread{}
 		for range 3 {
-			one, err := mongo.Open(t.Context(), mongo.Config{URI: uri, Now: func() time.Time { return opt.Now().Add(skew()) }})
+			one, err := mongo.Open(t.Context(), mongo.Config{URI: uri, Now: opt.Now}.Skewed(skew))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -28,7 +28,7 @@ func instances(e *mongotest.Engine, skew func() time.Duration) storetest.Config 
 }
 
 func TestThreeInstancesAreOneStore(t *testing.T) {
-	storetest.Run(t, instances(mongotest.Start(t), func() time.Duration { return 0 }))
+	storetest.Run(t, instances(mongotest.Start(t), nil))
 }
 
 // The clock by which commits get their ticks is wrong by up to five seconds,

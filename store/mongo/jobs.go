@@ -3,6 +3,8 @@ package mongo
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"firebreak/operations/job"
@@ -107,7 +109,7 @@ func (s *Store) replace(ctx context.Context, t store.Tenant, id string, f func(j
 }
 
 // Attend is store.Jobs.
-func (s *Store) Attend(ctx context.Context, now time.Time, after string, limit int) ([]job.Job, error) {
+func (s *Store) Attend(ctx context.Context, now time.Time, all bool, after string, limit int) ([]job.Job, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -116,10 +118,22 @@ func (s *Store) Attend(ctx context.Context, now time.Time, after string, limit i
 	if limit <= 0 {
 		return nil, nil
 	}
-	js, err := s.jobDocs(ctx, bson.D{
-		{Key: "discard_at", Value: field("$lte", now.UnixMilli())}, {Key: "job", Value: field("$gt", after)},
-	}, options.Find().SetHint(byDiscard).SetSort(ascending("job", "tenant")).SetLimit(int64(limit)))
-	return js, failed(ctx, err)
+	following := bson.E{Key: "job", Value: field("$gt", after)}
+	due := bson.D{{Key: "discard_at", Value: bson.D{{Key: "$gt", Value: int64(0)}, {Key: "$lte", Value: now.UnixMilli()}}}, following}
+	under := bson.D{{Key: "discard_at", Value: int64(0)}, {Key: "cancel", Value: true}, following}
+	if all {
+		under = bson.D{{Key: "discard_at", Value: int64(0)}, {Key: "cancel", Value: field("$in", bson.A{false, true})}, following}
+	}
+	var js []job.Job
+	for _, which := range []bson.D{under, due} {
+		found, err := s.jobDocs(ctx, which, options.Find().SetHint(byDiscard).SetSort(ascending("job", "tenant")).SetLimit(int64(limit)))
+		if err != nil {
+			return nil, failed(ctx, err)
+		}
+		js = append(js, found...)
+	}
+	slices.SortFunc(js, func(a, b job.Job) int { return strings.Compare(a.ID, b.ID) })
+	return js[:min(limit, len(js))], nil
 }
 
 // Remove is store.Jobs. What a job left may be much, so it goes in steps. With

@@ -35,9 +35,9 @@ func jobIndexes() []index {
 		// Create counts in it what is under way, and Claim begins with it: what
 		// it costs follows the jobs that are under way.
 		{collection: jobs, name: byOpen, keys: ascending("kind", "tenant", "client", "user"), only: isOpen()},
-		// Attend reads what is not final, or due, and none that only waits to
-		// expire.
-		{collection: jobs, name: byDiscard, keys: ascending("discard_at", "job")},
+		// Attend reads what is to be stopped, or due, and of the others only what
+		// is under way.
+		{collection: jobs, name: byDiscard, keys: ascending("discard_at", "cancel", "job")},
 		// CountJobs reads it in order, so that the first of a group is the oldest.
 		{collection: jobs, name: byState, keys: ascending("kind", "state", "job")},
 		// Claim takes the first of a stage and a state that is ready, NextRun the

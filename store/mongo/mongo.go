@@ -39,6 +39,7 @@ type Config struct {
 	Log *slog.Logger
 
 	started func(*event.CommandStartedEvent) // sees every command
+	skew    func() time.Duration             // is added to the clock that ticks come from; nil: nothing
 }
 
 // defaultDatabase is used where the URI names none.
@@ -172,6 +173,14 @@ func (s *Store) now() any {
 		return s.cfg.Now()
 	}
 	return "$$NOW"
+}
+
+// jump is by how much the clock that ticks come from is wrong, in tests.
+func (s *Store) jump() time.Duration {
+	if s.cfg.skew == nil {
+		return 0
+	}
+	return s.cfg.skew()
 }
 
 // clock asks the server what time it is.

@@ -73,8 +73,8 @@ func (s *spread) Update(ctx context.Context, t store.Tenant, id string, f func(j
 	return s.next().Update(ctx, t, id, f)
 }
 
-func (s *spread) Attend(ctx context.Context, now time.Time, after string, limit int) ([]job.Job, error) {
-	return s.next().Attend(ctx, now, after, limit)
+func (s *spread) Attend(ctx context.Context, now time.Time, all bool, after string, limit int) ([]job.Job, error) {
+	return s.next().Attend(ctx, now, all, after, limit)
 }
 
 func (s *spread) Remove(ctx context.Context, t store.Tenant, id string) error {
@@ -99,6 +99,10 @@ func (s *spread) Renew(ctx context.Context, f store.Fence, lease time.Duration) 
 
 func (s *spread) End(ctx context.Context, f store.Fence, e job.UnitEnd) error {
 	return s.next().End(ctx, f, e)
+}
+
+func (s *spread) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time) (job.Job, error) {
+	return s.next().Retry(ctx, t, jobID, now)
 }
 
 func (s *spread) Tally(ctx context.Context, t store.Tenant, jobID string) (job.Tally, error) {

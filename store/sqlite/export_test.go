@@ -5,7 +5,42 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 )
+
+// Schemas is how many schemas there have been.
+func Schemas() int { return len(migrations) }
+
+// MakeOld makes a database of an earlier schema, with some rows.
+func MakeOld(dir string, schema int, rows string) error {
+	conn, err := sqlite.OpenConn(filepath.Join(dir, File), sqlite.OpenReadWrite, sqlite.OpenCreate)
+	if err != nil {
+		return err
+	}
+	for at, script := range migrations[:schema] {
+		script += fmt.Sprintf("PRAGMA user_version=%d; PRAGMA application_id=%d;", at+1, applicationID)
+		if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
+			return errors.Join(err, conn.Close())
+		}
+	}
+	return errors.Join(sqlitex.ExecuteScript(conn, rows, nil), conn.Close())
+}
+
+// Schema is what the database has: its version, and the definition of each
+// table and index.
+func (s *Store) Schema(ctx context.Context) (at int, definitions []string, err error) {
+	err = s.w.do(ctx, 0, func(x *tx) error {
+		if at, err = pragmaInt(x.conn, "user_version"); err != nil {
+			return err
+		}
+		return each(x.conn, `SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql`, func(st *sqlite.Stmt) {
+			definitions = append(definitions, st.ColumnText(0))
+		})
+	})
+	return at, definitions, err
+}
 
 // LimitPages has SQLite answer that the disk is full once the database has so
 // many pages; 0 takes the limit away.
@@ -50,4 +85,29 @@ func (s *Store) CopierSynchronous() (int, error) {
 	}
 	level, err := pragmaInt(conn, "synchronous")
 	return level, errors.Join(err, conn.Close())
+}
+
+// HintPlans is how SQLite answers what the engine asks at each hint, by what
+// that is.
+func (s *Store) HintPlans(ctx context.Context) (map[string]string, error) {
+	plans := map[string]string{
+		"attend": attendNeedy, "lost": lostUnit, "queued": queuedUnit, "next lost": nextLost, "next queued": nextQueued,
+	}
+	err := s.w.do(ctx, 0, func(x *tx) error {
+		for name, query := range plans {
+			stmt, _, err := x.conn.PrepareTransient("EXPLAIN QUERY PLAN " + query) // nothing is bound
+			if err != nil {
+				return err
+			}
+			plans[name] = ""
+			if err := errors.Join(rows(stmt, func() error {
+				plans[name] += stmt.ColumnText(3) + "\n"
+				return nil
+			}), stmt.Finalize()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return plans, err
 }

@@ -181,6 +181,11 @@ func jobs(conn *sqlite.Conn, query string, args ...any) ([]job.Job, error) {
 
 // Update is store.Jobs.
 func (s *Store) Update(ctx context.Context, t store.Tenant, id string, f func(job.Job) (job.Job, error)) (job.Job, error) {
+	return s.replace(ctx, t, id, f, func(*tx, int64) error { return nil })
+}
+
+// replace replaces a job by f of it, and does what goes with that.
+func (s *Store) replace(ctx context.Context, t store.Tenant, id string, f func(job.Job) (job.Job, error), with func(x *tx, tenant int64) error) (job.Job, error) {
 	var j job.Job
 	err := s.w.do(ctx, 0, func(x *tx) error {
 		old, err := s.oneJob(x.conn, t, id)
@@ -194,8 +199,11 @@ func (s *Store) Update(ctx context.Context, t store.Tenant, id string, f func(jo
 		if err != nil {
 			return err
 		}
-		return x.putJob(`UPDATE job SET client=?, user=?, state=?, cancel=?, discard_at=?, doc=?,
-			kind=?, dismissed=?, idem=? WHERE tenant=? AND id=?`, no, j)
+		if err := x.putJob(`UPDATE job SET client=?, user=?, state=?, cancel=?, discard_at=?, doc=?,
+			kind=?, dismissed=?, idem=? WHERE tenant=? AND id=?`, no, j); err != nil {
+			return err
+		}
+		return with(x, no)
 	})
 	if err != nil {
 		return job.Job{}, err
@@ -205,15 +213,26 @@ func (s *Store) Update(ctx context.Context, t store.Tenant, id string, f func(jo
 }
 
 // Attend is store.Jobs.
-func (s *Store) Attend(ctx context.Context, now time.Time, after string, limit int) ([]job.Job, error) {
+func (s *Store) Attend(ctx context.Context, now time.Time, all bool, after string, limit int) ([]job.Job, error) {
 	conn, put, err := s.reader(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer put()
-	js, err := jobs(conn, `SELECT doc FROM job WHERE discard_at<=? AND id>? ORDER BY id LIMIT ?`, now.UnixMilli(), after, limit)
+	query := attendNeedy
+	if all {
+		query = attendAll
+	}
+	js, err := jobs(conn, query, now.UnixMilli(), after, limit)
 	return js, orContext(ctx, err)
 }
+
+// What Attend reads. Those under way are not touched unless they are asked for.
+const (
+	attendAll   = `SELECT doc FROM job WHERE discard_at<=?1 AND id>?2 ORDER BY id LIMIT ?3`
+	attendNeedy = `SELECT doc FROM (SELECT id, doc FROM job INDEXED BY job_stop WHERE discard_at=0 AND cancel AND id>?2
+		UNION ALL SELECT id, doc FROM job INDEXED BY job_attend WHERE discard_at>0 AND discard_at<=?1 AND id>?2) ORDER BY id LIMIT ?3`
+)
 
 // Remove is store.Jobs.
 func (s *Store) Remove(ctx context.Context, t store.Tenant, id string) error {

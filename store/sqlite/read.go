@@ -7,6 +7,7 @@ import (
 	"firebreak/store"
 
 	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 // row is a row of version as the writer needs it.
@@ -82,13 +83,17 @@ func (s *Store) version(conn *sqlite.Conn, stmt *sqlite.Stmt, arena []byte) (sto
 }
 
 // Get is store.Reader.
-func (s *Store) Get(ctx context.Context, t store.Tenant, ids ...fhir.ID) ([]store.Version, error) {
+func (s *Store) Get(ctx context.Context, t store.Tenant, ids ...fhir.ID) (out []store.Version, err error) {
 	conn, put, err := s.reader(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer put()
-	out := make([]store.Version, len(ids))
+	if len(ids) > 1 { // or each would be a transaction, which costs as much again
+		end := sqlitex.Transaction(conn)
+		defer func() { end(&err) }()
+	}
+	out = make([]store.Version, len(ids))
 	for i, id := range ids {
 		if out[i], err = s.get(conn, t, id); err != nil {
 			return nil, orContext(ctx, err)

@@ -12,7 +12,7 @@ const applicationID = 0x4642524b
 
 // migrations bring a database from version i to i+1. One that has landed is
 // never changed; the last one's number is the schema's version.
-var migrations = []string{schema1}
+var migrations = []string{schema1, schema2}
 
 const schema1 = `
 CREATE TABLE tenant (
@@ -144,6 +144,14 @@ CREATE TABLE part_patient (
 	PRIMARY KEY (tenant, job, part, patient)
 ) WITHOUT ROWID;
 CREATE INDEX part_patient_by ON part_patient (tenant, patient);
+`
+
+// schema2 finds what is to be done, a job that is to stop and the unit whose
+// turn it is, without a look at each of those under way.
+const schema2 = `
+CREATE INDEX job_stop ON job (id) WHERE discard_at=0 AND cancel;
+DROP INDEX unit_open;
+CREATE INDEX unit_turn ON unit (state, run_at, job, phase, id) WHERE state IN ('queued', 'running');
 `
 
 // recognise tells which schema a database has, before anything in it is

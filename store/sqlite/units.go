@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"firebreak/operations/job"
@@ -81,13 +80,26 @@ func (t *tx) dropPlans(tenant int64, f store.Fence) error {
 const unitColumns = `t.name, u.job, u.id, u.kind, u.phase, u.state, u.attempt, u.errors, u.lost, u.run_at,
 	u.resources, u.bytes, u.planned, u.args, u.reason`
 
-// claimable is a unit that can be claimed at an instant, which is bound to ?1;
-// ?2 is the kinds as a JSON array.
-const claimable = ` FROM unit u JOIN tenant t ON t.no = u.tenant
-	WHERE u.state IN ('queued', 'running') AND u.run_at<=?1 AND u.lease_until<=?1
-	AND u.kind IN (SELECT value FROM json_each(?2))
+// open is a unit whose turn it is, but for time; ?1 is the present instant and
+// ?2 the kinds as a JSON array. What follows names the state: units are then
+// read in the order of the index, and the first that is found is enough.
+const open = ` FROM unit u INDEXED BY unit_turn CROSS JOIN tenant t ON t.no = u.tenant
+	WHERE u.state IN ('queued', 'running') AND u.kind IN (SELECT value FROM json_each(?2))
 	AND EXISTS (SELECT 1 FROM job j WHERE j.tenant=u.tenant AND j.id=u.job AND j.discard_at=0 AND NOT j.cancel)
 	AND NOT EXISTS (SELECT 1 FROM unit e WHERE e.tenant=u.tenant AND e.job=u.job AND e.phase<u.phase AND e.state<>'succeeded')`
+
+// Units that can be claimed now: those whose worker is lost come first.
+const (
+	lostUnit   = `SELECT ` + unitColumns + open + ` AND u.state='running' AND u.run_at<=?1 AND u.lease_until<=?1` + inTurn
+	queuedUnit = `SELECT ` + unitColumns + open + ` AND u.state='queued' AND u.run_at<=?1` + inTurn
+	inTurn     = ` ORDER BY u.run_at, u.job, u.phase, u.id LIMIT 1`
+)
+
+// When one can be claimed that cannot be now.
+const (
+	nextLost   = `SELECT min(max(u.run_at, u.lease_until))` + open + ` AND u.state='running' AND max(u.run_at, u.lease_until)>?1`
+	nextQueued = `SELECT u.run_at` + open + ` AND u.state='queued' AND u.run_at>?1` + inTurn
+)
 
 // Claim is store.Units.
 func (s *Store) Claim(ctx context.Context, kinds []string, lease time.Duration) (job.Unit, store.Fence, error) {
@@ -140,7 +152,13 @@ func firstClaimable(conn *sqlite.Conn, now time.Time, kinds []string) ([]job.Uni
 	if err != nil {
 		return nil, err
 	}
-	return units(conn, `SELECT `+unitColumns+claimable+` ORDER BY u.state DESC, u.run_at, u.job, u.phase, u.id LIMIT 1`, now.UnixMilli(), string(names))
+	for _, query := range []string{lostUnit, queuedUnit} {
+		found, err := units(conn, query, now.UnixMilli(), string(names))
+		if err != nil || len(found) > 0 {
+			return found, err
+		}
+	}
+	return nil, nil
 }
 
 func units(conn *sqlite.Conn, query string, args ...any) ([]job.Unit, error) {
@@ -280,6 +298,16 @@ func (s *Store) tally(conn *sqlite.Conn, tenant int64, jobID string) (job.Tally,
 	return out, err
 }
 
+// Retry is store.Units.
+func (s *Store) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time) (job.Job, error) {
+	again := func(j job.Job) (job.Job, error) { return j.Retry(now) }
+	return s.replace(ctx, t, jobID, again, func(x *tx, tenant int64) error {
+		return x.run(`UPDATE unit SET state='queued', errors=0, lost=0, lease_until=0, reason='',
+			run_at=CASE WHEN attempt=0 THEN run_at ELSE 0 END
+			WHERE tenant=? AND job=? AND state<>'succeeded'`, tenant, jobID)
+	})
+}
+
 // NextRun is store.Units.
 func (s *Store) NextRun(ctx context.Context, kinds []string) (time.Time, error) {
 	conn, put, err := s.reader(ctx)
@@ -292,8 +320,15 @@ func (s *Store) NextRun(ctx context.Context, kinds []string) (time.Time, error) 
 		return time.Time{}, err
 	}
 	var at time.Time
-	open := strings.Replace(claimable, "AND u.run_at<=?1 AND u.lease_until<=?1", "AND max(u.run_at, u.lease_until)>?1", 1)
-	err = each(conn, `SELECT min(max(u.run_at, u.lease_until))`+open, func(st *sqlite.Stmt) { at = msTime(st.ColumnInt64(0)) },
-		s.cfg.Now().UnixMilli(), string(names))
-	return at, orContext(ctx, err)
+	for _, query := range []string{nextLost, nextQueued} {
+		err := each(conn, query, func(st *sqlite.Stmt) {
+			if next := msTime(st.ColumnInt64(0)); at.IsZero() || !next.IsZero() && next.Before(at) {
+				at = next
+			}
+		}, s.cfg.Now().UnixMilli(), string(names))
+		if err != nil {
+			return time.Time{}, orContext(ctx, err)
+		}
+	}
+	return at, nil
 }

@@ -29,7 +29,8 @@ func jobCases() []testCase {
 
 func attendCases() []testCase {
 	return []testCase{
-		{"Attend lists jobs that are not final and those to discard", attendLists},
+		{"Attend lists jobs to be stopped and those to discard, and with all those under way", attendLists},
+		{"Attend lists a job that is tried again no more", attendRetried},
 		{"Attend goes on after an id, in order", attendPages},
 		{"Attend lists jobs of every tenant", attendTenants},
 	}
@@ -240,12 +241,14 @@ func jobRemoveAbsent(e *env) {
 	e.ok("Remove", e.Remove(e.ctx, north, j.ID))
 }
 
-// attended lists the ids that Attend lists, in pages of two.
-func (e *env) attended(now time.Time) []string {
+// attended lists the ids that Attend lists of all jobs, in pages of two.
+func (e *env) attended(now time.Time) []string { e.Helper(); return e.attendedOf(now, true) }
+
+func (e *env) attendedOf(now time.Time, all bool) []string {
 	e.Helper()
 	var ids []string
 	for after := ""; ; after = ids[len(ids)-1] {
-		page, err := e.Attend(e.ctx, now, after, 2)
+		page, err := e.Attend(e.ctx, now, all, after, 2)
 		e.ok("Attend", err)
 		e.that(len(page) <= 2, "%d jobs in a page of 2", len(page))
 		if len(page) == 0 {
@@ -297,13 +300,17 @@ func attendLists(e *env) {
 	now := e.clock.Now()
 	jobs := e.inEachState(now)
 	for _, at := range []time.Time{now, now.Add(time.Hour - time.Millisecond), now.Add(time.Hour), now.Add(48 * time.Hour)} {
-		var want []string
+		var all, needy []string
 		for _, j := range jobs {
 			if !j.State.Final() || j.Discard(at) {
-				want = append(want, j.ID)
+				all = append(all, j.ID)
+			}
+			if !j.State.Final() && !j.CancelRequested.IsZero() || j.Discard(at) {
+				needy = append(needy, j.ID)
 			}
 		}
-		e.same(fmt.Sprintf("ids %v later", at.Sub(now)), e.attended(at), want)
+		e.same(fmt.Sprintf("all %v later", at.Sub(now)), e.attendedOf(at, true), all)
+		e.same(fmt.Sprintf("those that need it %v later", at.Sub(now)), e.attendedOf(at, false), needy)
 	}
 	e.ok("Remove", e.Remove(e.ctx, north, jobs[0].ID))
 	e.same("the first after a removal", e.attended(now)[0], jobs[1].ID)
@@ -311,19 +318,37 @@ func attendLists(e *env) {
 
 func attendPages(e *env) {
 	var want []job.Job
-	for range 5 {
-		want = append(want, e.create("export"))
-	}
 	now := e.clock.Now()
-	page, err := e.Attend(e.ctx, now, "", 100)
-	e.ok("Attend", err)
-	e.same("all", page, want)
-	page, err = e.Attend(e.ctx, now, want[1].ID, 2)
-	e.ok("Attend", err)
-	e.same("two after the second", page, want[2:4])
-	page, err = e.Attend(e.ctx, now, want[4].ID, 2)
-	e.ok("Attend", err)
-	e.same("after the last", page, nil)
+	for i := range 5 {
+		j := e.create("export")
+		if i%2 == 0 { // of those to discard and those to be stopped, in turn
+			e.update(j, func(j job.Job) (job.Job, error) { return j.Fail(now, why("m")) })
+		}
+		want = append(want, e.update(j, func(j job.Job) (job.Job, error) { return j.Dismiss(now) }))
+	}
+	for _, all := range []bool{true, false} {
+		page, err := e.Attend(e.ctx, now, all, "", 100)
+		e.ok("Attend", err)
+		e.same("all", page, want)
+		page, err = e.Attend(e.ctx, now, all, want[1].ID, 2)
+		e.ok("Attend", err)
+		e.same("two after the second", page, want[2:4])
+		page, err = e.Attend(e.ctx, now, all, want[4].ID, 2)
+		e.ok("Attend", err)
+		e.same("after the last", page, nil)
+	}
+}
+
+func attendRetried(e *env) {
+	j := e.create("export", unit("a", 0))
+	now := e.clock.Now()
+	e.cancel(j)
+	e.same("to be stopped", e.attendedOf(now, false), []string{j.ID})
+	e.update(j, func(j job.Job) (job.Job, error) { return j.Stop(now) })
+	e.same("stopped", e.attendedOf(now, false), nil)
+	e.update(j, func(j job.Job) (job.Job, error) { return j.Retry(now) })
+	e.same("tried again", e.attendedOf(now, false), nil)
+	e.same("under way", e.attendedOf(now, true), []string{j.ID})
 }
 
 func attendTenants(e *env) {
