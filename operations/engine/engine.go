@@ -124,37 +124,55 @@ func (e *Engine) Run(ctx context.Context) {
 	defer workers.Wait()
 	workers.Go(func() { e.sweeps(ctx) })
 	hints := e.cfg.Store.Watch(ctx)
-	for ctx.Err() == nil {
-		e.attend(ctx)
+	for changed := true; ctx.Err() == nil; {
+		if changed {
+			e.attend(ctx)
+		}
 		for e.start(ctx, &workers) {
 		}
-		e.await(ctx, hints)
+		changed = e.await(ctx, hints)
 	}
 }
 
-// await waits until there may be something to do.
-func (e *Engine) await(ctx context.Context, hints <-chan struct{}) {
-	d := e.cfg.Idle
-	if at, err := e.cfg.Store.NextRun(ctx, e.kinds); err == nil && !at.IsZero() {
-		d = min(d, max(at.Sub(e.cfg.Now()), time.Millisecond))
-	}
-	timer := time.NewTimer(d)
+// await waits until there may be something to do; false if all that happened
+// is that a worker of this engine is free.
+func (e *Engine) await(ctx context.Context, hints <-chan struct{}) (changed bool) {
+	timer := time.NewTimer(e.pause(ctx))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-hints:
 	case <-e.freed:
+		return false
 	case <-timer.C:
 	}
+	return true
+}
+
+// pause is how long to wait for an event at most: no longer than until a unit
+// can be claimed, if there is a worker for it.
+func (e *Engine) pause(ctx context.Context) time.Duration {
+	if !e.free() {
+		return e.cfg.Idle
+	}
+	at, err := e.cfg.Store.NextRun(ctx, e.kinds)
+	if err != nil || at.IsZero() {
+		return e.cfg.Idle
+	}
+	return min(e.cfg.Idle, max(at.Sub(e.cfg.Now()), time.Millisecond))
+}
+
+// free tells whether a worker has nothing to do.
+func (e *Engine) free() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.busy < e.cfg.Workers
 }
 
 // start claims a unit and has it worked on; false if there is none, or no
 // worker is free.
 func (e *Engine) start(ctx context.Context, workers *sync.WaitGroup) bool {
-	e.mu.Lock()
-	free := e.busy < e.cfg.Workers
-	e.mu.Unlock()
-	if !free || ctx.Err() != nil {
+	if !e.free() || ctx.Err() != nil {
 		return false
 	}
 	u, f, err := e.cfg.Store.Claim(ctx, e.kinds, e.cfg.Lease)

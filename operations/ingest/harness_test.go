@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"firebreak/fhir"
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // sink keeps what is put, and refuses what it is told to.
 type sink struct {
+	mu     sync.Mutex
 	bodies map[fhir.ID]string
 	order  []string // ids, as they were put
 	puts   []int    // resources in each call that was taken
@@ -37,6 +39,8 @@ func (s *sink) Put(ctx context.Context, rs []fhir.Resource) (ingest.Stored, erro
 			return ingest.Stored{}, err
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.bodies == nil {
 		s.bodies = map[fhir.ID]string{}
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"firebreak/fhir"
@@ -14,7 +15,8 @@ import (
 
 // Sink stores resources.
 type Sink interface {
-	// Put stores them in order, all or none.
+	// Put stores them in order, all or none. It is called by several at once,
+	// never with the same resource.
 	Put(ctx context.Context, rs []fhir.Resource) (Stored, error)
 }
 
@@ -121,6 +123,7 @@ func Load(ctx context.Context, cfg Config, sources []Source) (Progress, error) {
 	}
 	err := l.storeAll(ctx)
 	cancel()
+	_ = l.land(0) // what ended it early is known
 	for range l.chunks {
 	}
 	work.Wait()
@@ -138,6 +141,7 @@ type loading struct {
 	batch    []found
 	size     int
 	ids      map[fhir.ID]bool
+	flying   []*flight // batches that are being put, the oldest first
 	progress Progress
 }
 
@@ -162,6 +166,9 @@ func (l *loading) storeAll(ctx context.Context) error {
 		}
 	}
 	err := l.flush(ctx)
+	if err == nil {
+		err = l.land(0)
+	}
 	l.cfg.Done(l.progress)
 	return err
 }
@@ -191,35 +198,44 @@ func (l *loading) problem(p Problem) {
 	l.cfg.Problem(p)
 }
 
-// flush stores the batch. If it is refused for something in it, each of its
-// resources is stored by itself, so that only those at fault are left out.
+// flush has the batch put, beside one that is being put already.
 func (l *loading) flush(ctx context.Context) error {
 	if len(l.batch) == 0 {
 		return nil
 	}
-	batch := l.batch
-	l.batch, l.size = l.batch[:0:0], 0
-	clear(l.ids)
-	rs := make([]fhir.Resource, len(batch))
-	for i, f := range batch {
-		rs[i] = f.resource
+	f := &flight{cfg: l.cfg, batch: l.batch, ids: l.ids, done: make(chan struct{})}
+	l.batch, l.ids, l.size = nil, map[fhir.ID]bool{}, 0
+	left := abreast - 1
+	if slices.ContainsFunc(l.flying, f.meets) {
+		left = 0
 	}
-	done, err := l.cfg.Sink.Put(ctx, rs)
-	l.progress.Stored = l.progress.Add(done)
-	if err == nil || !refused(err) {
+	if err := l.land(left); err != nil {
 		return err
 	}
-	for i := range batch {
-		done, err := l.cfg.Sink.Put(ctx, rs[i:i+1])
-		l.progress.Stored = l.progress.Add(done)
-		switch {
-		case err != nil && refused(err):
-			l.problem(Problem{Place: batch[i].place, Err: err})
-		case err != nil:
-			return err
+	l.flying = append(l.flying, f)
+	go func() {
+		defer close(f.done)
+		f.put(ctx)
+	}()
+	return nil
+}
+
+// land waits until no more than so many batches are being put. After an error
+// it waits for all of them, so that nothing is put when Load has returned.
+func (l *loading) land(left int) (err error) {
+	for len(l.flying) > left {
+		f := l.flying[0]
+		l.flying = l.flying[1:]
+		<-f.done
+		l.progress.Stored = l.progress.Add(f.stored)
+		for _, p := range f.problems {
+			l.problem(p)
+		}
+		if f.err != nil && err == nil {
+			err, left = f.err, 0
 		}
 	}
-	return nil
+	return err
 }
 
 // refused tells whether an error is about what was put, and not about what it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,9 +45,9 @@ func TestAnErrorOfTheSinkEndsTheLoadAndIsReturned(t *testing.T) {
 	for _, kind := range []fhir.Kind{fhir.Internal, fhir.Transient, fhir.Unauthorized, fhir.Throttled} {
 		l := newLoad(t)
 		cause := errors.New("the disk is away")
-		calls := 0
+		var calls atomic.Int64
 		l.sink.put = func(context.Context, []fhir.Resource) error {
-			if calls++; calls == 3 {
+			if calls.Add(1) == 3 {
 				return fmt.Errorf("put: %w", fhir.Errorf(kind, "not now").Because(cause))
 			}
 			return nil
@@ -55,8 +56,9 @@ func TestAnErrorOfTheSinkEndsTheLoadAndIsReturned(t *testing.T) {
 		if err := l.run(t.Context(), l.sources(l.dir)); !errors.Is(err, cause) {
 			t.Errorf("%v", err)
 		}
-		if calls != 3 || l.sum.All() != int64(len(l.sink.order)) || l.sum.All() == 0 || l.sum.Failed != 0 {
-			t.Errorf("%d calls, %+v, %d are stored", calls, l.sum, len(l.sink.order))
+		// Two are put at a time, so some may be under way when one fails.
+		if n := calls.Load(); n < 3 || n > 5 || l.sum.All() != int64(len(l.sink.order)) || l.sum.All() == 0 || l.sum.Failed != 0 {
+			t.Errorf("%d calls, %+v, %d are stored", n, l.sum, len(l.sink.order))
 		}
 	}
 }

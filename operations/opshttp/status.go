@@ -69,13 +69,15 @@ func progress(j job.Job, t job.Tally) string {
 	return fmt.Sprintf("%d %% (%d resources)", t.Percent(), t.Done.Resources)
 }
 
-// retryAfter guesses from the work done how many seconds are left: 1 to 30.
+// retryAfter guesses from the work done how many seconds are left: 1 to 30, and
+// no more than have gone by, as little work done tells little.
 func retryAfter(j job.Job, t job.Tally, now time.Time) int {
 	done := t.Percent()
 	if j.Started.IsZero() || done == 0 {
 		return 1
 	}
-	left := now.Sub(j.Started) * time.Duration(100-done) / time.Duration(done)
+	gone := now.Sub(j.Started)
+	left := min(gone, gone*time.Duration(100-done)/time.Duration(done))
 	return int(min(max(left/time.Second, 1), 30))
 }
 

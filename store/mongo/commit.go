@@ -48,16 +48,16 @@ func (s *Store) Commit(ctx context.Context, t store.Tenant, b store.Batch) ([]st
 		return nil, err
 	}
 	defer leave()
-	l, err := s.laneOf(ctx, t)
+	q, err := s.queueOf(ctx, t)
 	if err != nil {
 		return nil, failed(ctx, err)
 	}
 	r := &request{ctx: ctx, done: make(chan error, 1)}
-	if err := s.prepare(ctx, r, l.no, b); err != nil {
+	if err := s.prepare(ctx, r, q.no, b); err != nil {
 		return nil, failed(ctx, err)
 	}
 	select {
-	case l.requests <- r:
+	case q.requests <- r:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -129,7 +129,6 @@ func (w *wanted) document() versionDoc {
 
 // loop commits what waits, group by group, until the lane is stopped.
 func (l *lane) loop() {
-	defer close(l.stopped)
 	var next *request
 	for {
 		if next == nil {

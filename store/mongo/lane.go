@@ -2,6 +2,7 @@ package mongo
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"firebreak/store"
@@ -11,15 +12,23 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
+// queue is what an instance has to commit to one tenant. Its lanes take from
+// it, each as much as waits.
+type queue struct {
+	no       uint16 // the tenant's
+	requests chan *request
+	lanes    sync.WaitGroup
+}
+
+// lanesEach is how many lanes an instance has to a tenant: while the server
+// works on a commit of one, another's is made ready and sent.
+const lanesEach = 2
+
 // lane is what an instance commits to one tenant through. Its commits are
 // serial; those of other lanes go on beside them.
 type lane struct {
-	s        *Store
-	tenant   store.Tenant
-	no       uint16 // the tenant's
-	requests chan *request
-	stopped  chan struct{}
-
+	*queue
+	s       *Store
 	id      int64 // of its document: the tenant's number and the lane's; 0: not opened
 	session *mongo.Session
 }
@@ -49,8 +58,8 @@ func laneID(tenant uint16, no int64) int64 { return int64(tenant)<<32 | no }
 // number is the lane's own in keys.
 func (l *lane) number() uint32 { return uint32(l.id) }
 
-// laneOf is this instance's lane to a tenant.
-func (s *Store) laneOf(ctx context.Context, t store.Tenant) (*lane, error) {
+// queueOf is where this instance's commits to a tenant wait.
+func (s *Store) queueOf(ctx context.Context, t store.Tenant) (*queue, error) {
 	no, err := s.newTenant(ctx, t)
 	if err != nil {
 		return nil, err
@@ -60,19 +69,22 @@ func (s *Store) laneOf(ctx context.Context, t store.Tenant) (*lane, error) {
 	if s.closed {
 		return nil, store.ErrClosed
 	}
-	l, ok := s.lanes[t]
+	q, ok := s.queues[t]
 	if !ok {
-		l = &lane{s: s, tenant: t, no: no, requests: make(chan *request, 256), stopped: make(chan struct{})}
-		s.lanes[t] = l
-		s.under.Go(l.loop)
+		q = &queue{no: no, requests: make(chan *request, 256)}
+		s.queues[t] = q
+		for range lanesEach {
+			l := &lane{queue: q, s: s}
+			q.lanes.Go(l.loop)
+		}
 	}
-	return l, nil
+	return q, nil
 }
 
-// stop lets what waits be committed, and ends the loop.
-func (l *lane) stop() {
-	close(l.requests)
-	<-l.stopped
+// stop lets what waits be committed, and ends the lanes.
+func (q *queue) stop() {
+	close(q.requests)
+	q.lanes.Wait()
 }
 
 // open makes the lane's document, together with a new generation of the

@@ -56,9 +56,10 @@ type Store struct {
 	turns    turns
 
 	mu      sync.Mutex
-	lanes   map[store.Tenant]*lane
+	queues  map[store.Tenant]*queue
 	closed  bool
-	under   sync.WaitGroup  // calls and goroutines that use the client
+	under   sync.WaitGroup  // calls
+	beside  sync.WaitGroup  // goroutines that live as long as the store
 	life    context.Context //nolint:containedctx // ends with Close; what runs beside the calls lives under it
 	endLife context.CancelFunc
 }
@@ -72,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mongo: connect: %w", err)
 	}
-	s := &Store{cfg: cfg, client: client, db: client.Database(databaseOf(cfg.URI)), instance: ulid.Make().String(), lanes: map[store.Tenant]*lane{}}
+	s := &Store{cfg: cfg, client: client, db: client.Database(databaseOf(cfg.URI)), instance: ulid.Make().String(), queues: map[store.Tenant]*queue{}}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	if err := s.start(ctx); err != nil {
 		s.endLife()
@@ -104,7 +105,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.beat(ctx); err != nil {
 		return err
 	}
-	s.under.Go(s.tend)
+	s.beside.Go(s.tend)
 	return nil
 }
 
@@ -155,13 +156,13 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	open := s.lanes
 	s.mu.Unlock()
-	for _, l := range open {
-		l.stop()
+	s.under.Wait() // nobody waits in a queue any more
+	for _, q := range s.queues {
+		q.stop()
 	}
 	s.endLife()
-	s.under.Wait()
+	s.beside.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), selection)
 	defer cancel()
 	return errors.Join(s.leave(ctx), s.client.Disconnect(ctx))
