@@ -68,13 +68,13 @@ test-mongodb: ## run the tests with a MongoDB (needs a mongod on the path, or ro
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  $(STANDIN) install; export FIREBREAK_TEST_MONGODB_CTL=$(STANDIN); \
 	elif [ -z "$${FIREBREAK_TEST_MONGODB_URI:-}" ]; then \
-	  echo "test-mongodb: SKIPPED, ./store/mongo/... and the tests named Mongo of ./cmd/firebreak: there is no mongod" \
+	  echo "test-mongodb: SKIPPED, ./store/mongo/... and the tests named Mongo of ./cmd: there is no mongod" \
 	    "on the path, no FIREBREAK_TEST_MONGODB_CTL or FIREBREAK_TEST_MONGODB_URI, and the stand-in needs root and apt-get"; \
 	  [ -z "$${CI:-}" ] || exit 1; exit 0; \
 	fi; \
 	set -x; \
 	go test -count=1 ./store/mongo/...; \
-	go test -count=1 -run Mongo ./cmd/firebreak
+	go test -count=1 -run Mongo ./cmd/...
 
 .PHONY: test-standin
 test-standin: ## run the tests of the stand-in for MongoDB itself (needs root on a Debian)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -15,9 +14,12 @@ type bench struct {
 	work    string    // the folder that is removed at the end
 	err     io.Writer // tells how far it is
 	product product
+	db      database
+	home    place // where the set is loaded to
 	set     set
 	groups  []group // those whose export is measured
 	rows    []row
+	notes   []string // what is said below the rows
 }
 
 // step measures rows that come out of the same work.
@@ -25,33 +27,38 @@ type step struct {
 	rows []string
 	run  func(*bench, context.Context) error
 	own  bool // it does not need the set to be loaded
+
+	instances bool // it needs a database for several instances
 }
 
 // steps are in the order in which they run: those that write come last.
-func steps() []step {
+func (o options) steps() []step {
 	list := strings.Fields
-	return []step{
+	all := []step{
 		{rows: list("load load-last load-rss disk"), run: (*bench).load},
 		{rows: list("export export-group export-rss download end-to-end"), run: (*bench).exports},
+		{rows: list("instances-export instances-units"), run: (*bench).instancesExport, instances: true},
 		{rows: list("load-again"), run: (*bench).loadAgain},
 		{rows: list("read read-p50 read-p99 read-paced-p99"), run: (*bench).reads},
 		{rows: list("create create-p50 create-p99"), run: (*bench).creates},
+		{rows: list("instances-load"), run: (*bench).instancesLoad, own: true, instances: true},
 		{rows: list("large-load large-load-rss large-export large-export-rss"), run: (*bench).large, own: true},
 	}
+	return slices.DeleteFunc(all, func(s step) bool { return s.instances && o.Store == "" })
 }
 
 // names lists the rows. Of export-group there is one for each group.
-func names() []string {
+func (o options) names() []string {
 	var all []string
-	for _, s := range steps() {
+	for _, s := range o.steps() {
 		all = append(all, s.rows...)
 	}
 	return all
 }
 
 // known tells whether a name stands for any row.
-func known(name string) bool {
-	return slices.ContainsFunc(names(), func(r string) bool { return stands(name, r) })
+func (o options) known(name string) bool {
+	return slices.ContainsFunc(o.names(), func(r string) bool { return stands(name, r) })
 }
 
 // stands tells whether a name means the row, or a family that it is of.
@@ -75,9 +82,6 @@ func (b *bench) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(b.err, "firebreak-bench: "+format+"\n", args...)
 }
 
-// data is the data directory of the set.
-func (b *bench) data() string { return filepath.Join(b.work, "data") }
-
 func (b *bench) run(ctx context.Context) error {
 	b.say("reading %s", b.opts.Set)
 	var err error
@@ -85,9 +89,9 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	b.groups = b.set.measured()
-	todo := slices.DeleteFunc(steps(), func(s step) bool { return !b.wants(s.rows...) })
+	todo := slices.DeleteFunc(b.opts.steps(), func(s step) bool { return !b.wants(s.rows...) })
 	if slices.ContainsFunc(todo, func(s step) bool { return !s.own }) && todo[0].rows[0] != "load" {
-		todo = append(steps()[:1:1], todo...)
+		todo = append(b.opts.steps()[:1:1], todo...)
 	}
 	for _, s := range todo {
 		b.say("measuring %s", strings.Join(s.rows, ", "))

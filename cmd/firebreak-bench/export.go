@@ -11,7 +11,6 @@ import (
 	"firebreak/fhir"
 	"firebreak/operations/fetch"
 	"firebreak/store"
-	"firebreak/store/sqlite"
 
 	"github.com/tidwall/gjson"
 )
@@ -31,7 +30,7 @@ type exporting struct {
 // exports measures exports, one server for all of them, so that its memory is
 // that of exports.
 func (b *bench) exports(ctx context.Context) (err error) {
-	srv, err := b.product.serve(ctx, b.data())
+	srv, err := b.product.serve(ctx, b.home, noOperator)
 	if err != nil {
 		return err
 	}
@@ -44,7 +43,7 @@ func (b *bench) exports(ctx context.Context) (err error) {
 	if err := errors.Join(err, srv.stop()); err != nil {
 		return err
 	}
-	b.add("export-rss", peak, mib, memoryBudget, besideBudget)
+	b.add("export-rss", peak, mib, b.db.memory, besideBudget)
 	return b.groupRows(ctx, found)
 }
 
@@ -135,7 +134,7 @@ func (e exporting) system(ctx context.Context) error {
 				return err
 			}
 		}
-		rows, limit, err := selectBodies(ctx, filepath.Join(e.data(), sqlite.File), filepath.Join(e.work, "bodies"))
+		rows, limit, err := e.db.bodies(ctx, e.home, filepath.Join(e.work, "bodies"))
 		if err != nil {
 			return err
 		}
@@ -148,7 +147,7 @@ func (e exporting) system(ctx context.Context) error {
 		}
 		selects, exports = append(selects, limit), append(exports, took)
 	}
-	e.add("export", rate(n, median(exports)), perSecond, rate(n, median(selects)), besideSelect)
+	e.add("export", rate(n, median(exports)), perSecond, rate(n, median(selects)), e.db.besideBodies)
 	return errors.Join(e.downloads(ctx, done), e.drop(ctx, done.StatusURL))
 }
 
@@ -188,7 +187,7 @@ func (e exporting) downloads(ctx context.Context, done fetch.Completed) error {
 // as the server asks for.
 func (e exporting) endToEnd(ctx context.Context) error {
 	out, to := filepath.Join(e.work, "export"), filepath.Join(e.work, "copied")
-	rows, selected, err := selectBodies(ctx, filepath.Join(e.data(), sqlite.File), filepath.Join(e.work, "bodies"))
+	rows, selected, err := e.db.bodies(ctx, e.home, filepath.Join(e.work, "bodies"))
 	if err != nil {
 		return err
 	}
@@ -207,7 +206,7 @@ func (e exporting) endToEnd(ctx context.Context) error {
 	if err := errors.Join(err, os.RemoveAll(out), os.RemoveAll(to), client.Delete(ctx, report.StatusURL)); err != nil {
 		return err
 	}
-	e.add("end-to-end", rate(rows, took), perSecond, rate(rows, selected+copied), besideBoth)
+	e.add("end-to-end", rate(rows, took), perSecond, rate(rows, selected+copied), e.db.besideBodies+besideCopying)
 	return nil
 }
 
@@ -256,7 +255,7 @@ func (b *bench) groupRows(ctx context.Context, found []groupFound) error {
 	if len(found) == 0 {
 		return nil
 	}
-	st, err := sqlite.Open(ctx, sqlite.Config{Dir: b.data(), Now: time.Now})
+	st, err := b.db.open(ctx, b.home)
 	if err != nil {
 		return err
 	}
@@ -267,7 +266,7 @@ func (b *bench) groupRows(ctx context.Context, found []groupFound) error {
 			took, err = getAll(ctx, st, found[i].ids)
 			times = append(times, took)
 		}
-		b.add("export-group/"+found[i].id, inMilliseconds(found[i].took), milliseconds, inMilliseconds(median(times)), besideGet)
+		b.add("export-group/"+found[i].id, inMilliseconds(found[i].took), milliseconds, inMilliseconds(median(times)), b.db.besideGroup(found[i].id))
 	}
 	return errors.Join(err, st.Close())
 }

@@ -14,7 +14,7 @@ func TestTheChainOfThisServerTellsWhatWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := p.serve(t.Context(), filepath.Join(t.TempDir(), "data"))
+	srv, err := p.serve(t.Context(), place{data: filepath.Join(t.TempDir(), "data")}, noOperator)
 	if err != nil {
 		t.Fatal(err)
 	}

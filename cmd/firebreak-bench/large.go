@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"firebreak/operations/fetch"
-	"firebreak/store/sqlite"
 )
 
 const (
@@ -24,7 +23,7 @@ const (
 // a database of their own: it is a buffer for each of them that memory is
 // lost by.
 func (b *bench) large(ctx context.Context) error {
-	path, data := filepath.Join(b.work, "large.ndjson"), filepath.Join(b.work, "large")
+	path, at := filepath.Join(b.work, "large.ndjson"), b.db.place(b.work, "large")
 	if err := b.writeLarge(path); err != nil {
 		return err
 	}
@@ -32,35 +31,31 @@ func (b *bench) large(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	parse, err := parseLines(ctx, []string{path})
+	loaded, limit, err := b.loadBeside(ctx, "large-load", at, path)
 	if err != nil {
 		return err
 	}
-	loaded, err := b.product.load(ctx, data, path)
-	if err != nil {
-		return err
-	}
-	b.add("large-load", rate(info.Size(), loaded.took)/1e6, megabytes, rate(info.Size(), parse)/1e6, besideParse)
-	b.add("large-load-rss", loaded.peak, mib, memoryBudget, besideBudget)
+	b.add("large-load", rate(info.Size(), loaded.took)/1e6, megabytes, rate(info.Size(), limit.took)/1e6, limit.beside)
+	b.add("large-load-rss", loaded.peak, mib, b.db.memory, besideBudget)
 	if !b.wants("large-export", "large-export-rss") {
 		return nil
 	}
-	srv, err := b.product.serve(ctx, data)
+	srv, err := b.product.serve(ctx, at, noOperator)
 	if err != nil {
 		return err
 	}
-	peak, err := b.largeExport(ctx, exporting{b, srv}, data, info.Size())
+	peak, err := b.largeExport(ctx, exporting{b, srv}, at, info.Size())
 	if err := errors.Join(err, srv.stop()); err != nil {
 		return err
 	}
-	b.add("large-export-rss", peak, mib, memoryBudget, besideBudget)
+	b.add("large-export-rss", peak, mib, b.db.memory, besideBudget)
 	return nil
 }
 
-func (b *bench) largeExport(ctx context.Context, e exporting, data string, size int64) (peak float64, err error) {
+func (b *bench) largeExport(ctx context.Context, e exporting, at place, size int64) (peak float64, err error) {
 	var selects, exports []time.Duration
 	for range rounds {
-		_, limit, err := selectBodies(ctx, filepath.Join(data, sqlite.File), filepath.Join(b.work, "bodies"))
+		_, limit, err := b.db.bodies(ctx, at, filepath.Join(b.work, "bodies"))
 		if err != nil {
 			return 0, err
 		}
@@ -75,7 +70,7 @@ func (b *bench) largeExport(ctx context.Context, e exporting, data string, size 
 		}
 		selects, exports = append(selects, limit), append(exports, took)
 	}
-	b.add("large-export", rate(size, median(exports))/1e6, megabytes, rate(size, median(selects))/1e6, besideSelect)
+	b.add("large-export", rate(size, median(exports))/1e6, megabytes, rate(size, median(selects))/1e6, b.db.besideBodies)
 	return e.server.peak()
 }
 

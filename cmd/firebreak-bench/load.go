@@ -4,21 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // load fills the database: with the set, then with its copies one by one, so
 // that no more than one copy takes space on disk.
 func (b *bench) load(ctx context.Context) error {
-	before, err := b.parseLimit(ctx, "load")
-	if err != nil {
-		return err
-	}
-	first, err := b.product.load(ctx, b.data(), b.set.paths...)
-	if err != nil {
-		return err
-	}
-	after, err := b.parseLimit(ctx, "load")
+	first, limit, err := b.loadBeside(ctx, "load", b.home, b.set.paths...)
 	if err != nil {
 		return err
 	}
@@ -26,26 +17,28 @@ func (b *bench) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	size, err := folderSize(b.data())
+	size, err := b.db.size(ctx, b.home)
 	if err != nil {
 		return err
 	}
 	n, copies := b.set.resources, int64(b.opts.Copies)
-	b.add("load", rate(n*copies, all.took), perSecond, rate(2*n, before+after), besideParse)
+	b.add("load", rate(n*copies, all.took), perSecond, rate(n, limit.took), limit.beside)
 	if copies > 1 {
 		b.add("load-last", rate(n, last.took), perSecond, rate(n, first.took), besideFirst)
 	}
-	b.add("load-rss", all.peak, mib, memoryBudget, besideBudget)
-	b.add("disk", float64(size)/float64(b.set.bytes*copies), bytesPerByte, 1, besideNDJSON)
+	b.add("load-rss", all.peak, mib, b.db.memory, besideBudget)
+	b.add("disk", float64(size)/float64(b.set.bytes*copies), bytesPerByte, 1, b.db.besideDisk)
 	return nil
 }
 
-// parseLimit parses the set, if a row is to stand beside that.
-func (b *bench) parseLimit(ctx context.Context, row string) (time.Duration, error) {
+// loadBeside loads, and measures what a row is to stand beside if it was asked
+// for.
+func (b *bench) loadBeside(ctx context.Context, row string, p place, paths ...string) (work, limit, error) {
 	if !b.wants(row) {
-		return 0, nil
+		w, err := b.product.load(ctx, p, paths...)
+		return w, limit{}, err
 	}
-	return parseLines(ctx, b.set.paths)
+	return b.db.besideLoad(ctx, p, paths, b.product.load)
 }
 
 func (b *bench) loadCopies(ctx context.Context, first work) (all, last work, err error) {
@@ -56,7 +49,7 @@ func (b *bench) loadCopies(ctx context.Context, first work) (all, last work, err
 		if err := b.writeCopy(path, i); err != nil {
 			return all, last, err
 		}
-		if last, err = b.product.load(ctx, b.data(), path); err != nil {
+		if last, err = b.product.load(ctx, b.home, path); err != nil {
 			return all, last, err
 		}
 		all.took, all.peak = all.took+last.took, max(all.peak, last.peak)
@@ -73,7 +66,7 @@ func (b *bench) loadAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	again, err := b.product.load(ctx, b.data(), b.set.paths...)
+	again, err := b.product.load(ctx, b.home, b.set.paths...)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,11 @@
 //
 //	firebreak-bench --json rows.ndjson FOLDER
 //
+// With --store it is measured on MongoDB, beside what the driver does with the
+// same documents, and with several instances over one database.
+//
+//	firebreak-bench --store mongodb://HOST/?replicaSet=rs0 FOLDER
+//
 // The product runs as child processes, on a loopback address, so that its
 // memory is its own and everything passes through the doors that users use.
 package main
@@ -34,6 +39,7 @@ type options struct {
 	Copies    int           `help:"Load the set so many times, each time under other ids; ${default} if not given." default:"1" placeholder:"N"`
 	JSON      string        `name:"json" help:"Write the rows to a file too, one JSON object a line." type:"path" placeholder:"FILE"`
 	Only      []string      `help:"Measure only these rows; a name stands for those that begin with it, such as export for export-rss." placeholder:"NAME"`
+	Store     string        `help:"Measure on this MongoDB replica set, such as mongodb://HOST:27017/?replicaSet=rs0, in databases that are made for it and dropped at the end. Without it, on SQLite." placeholder:"URI"`
 	Dir       string        `help:"Where to make the temporary folder that all is done in; it is removed at the end. Without it, where the system keeps such." type:"existingdir" placeholder:"DIR"`
 	Firebreak string        `help:"The program to measure. Without it, firebreak in the folder of this one." type:"existingfile" placeholder:"PATH"`
 	For       time.Duration `help:"How long each round of requests lasts; ${default} if not given." default:"2s" placeholder:"DURATION"`
@@ -114,11 +120,15 @@ func (o options) check() error {
 		return errors.New("--copies, --large and --for must be greater than 0")
 	}
 	for _, name := range o.Only {
-		if !known(name) {
-			return fmt.Errorf("--only %s is no row; there are %v", name, names())
+		if !o.known(name) {
+			return fmt.Errorf("--only %s is no row; there are %v", name, o.names())
 		}
 	}
-	return nil
+	if o.Store == "" {
+		return nil
+	}
+	_, err := parseAddress(o.Store)
+	return err
 }
 
 // measure runs the bench in a folder of its own. What was measured before an
@@ -133,13 +143,19 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	b := &bench{opts: o, work: work, err: stderr, product: p}
+	db, err := openDatabase(ctx, o.Store)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.close()) }()
+	b := &bench{opts: o, work: work, err: stderr, product: p, db: db, home: db.place(work, "data")}
 	err = b.run(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
 	b.printHead(ctx, stdout)
 	printTable(stdout, b.rows)
+	printNotes(stdout, b.notes)
 	if o.JSON != "" {
 		err = errors.Join(err, writeJSON(o.JSON, b.rows))
 	}

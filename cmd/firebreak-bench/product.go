@@ -69,8 +69,8 @@ const peakEvery = 10 * time.Millisecond
 // load runs "firebreak load" to its end. Its peak is looked up while it runs:
 // the one that the kernel gives with the exit status has this program's own in
 // it, as the child is this program until it becomes the other one.
-func (p product) load(ctx context.Context, data string, paths ...string) (work, error) {
-	cmd := p.command(ctx, append([]string{"load", "--data", data}, paths...)...)
+func (p product) load(ctx context.Context, at place, paths ...string) (work, error) {
+	cmd := p.command(ctx, append(append([]string{"load"}, at.args()...), paths...)...)
 	cmd.Stdout, cmd.Stderr = p.err, p.err
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
@@ -124,15 +124,21 @@ type server struct {
 
 var serves = regexp.MustCompile(`^Firebreak .* serves ((http://[^/ ]+)/[^ ]+) from `)
 
+// What a server is asked for besides serving.
+const (
+	noOperator  = "off"
+	anyOperator = "127.0.0.1:0"
+)
+
 // serve starts a server on a free port of loopback, which logs into the data
 // directory's folder, and returns when it can be asked.
-func (p product) serve(ctx context.Context, data string) (*server, error) {
-	log, err := os.Create(data + ".log")
+func (p product) serve(ctx context.Context, at place, operator string) (*server, error) {
+	log, err := os.CreateTemp(filepath.Dir(at.data), filepath.Base(at.data)+"-*.log")
 	if err != nil {
 		return nil, err
 	}
 	s := &server{product: p, log: log, ended: make(chan error, 1)}
-	s.cmd = p.command(ctx, "serve", "--data", data, "--listen", "127.0.0.1:0", "--operator-listen", "off")
+	s.cmd = p.command(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--operator-listen", operator}, at.args()...)...)
 	s.cmd.Stderr = log
 	out, err := s.cmd.StdoutPipe()
 	if err == nil {

@@ -34,13 +34,14 @@ const (
 	mib           = "MiB"
 	bytesPerByte  = "bytes/byte"
 	megabytes     = "MB/s"
+	unitsOfLeast  = "units, least"
 	memoryBudget  = 200 // MiB, of any load or export
 	besideBudget  = "the budget"
 	besideParse   = "a strict parse of the same lines"
 	besideSelect  = "SELECT body to a file"
 	besideGet     = "reading the same resources by id"
 	besideCopy    = "copying the same bytes, with sha-256"
-	besideBoth    = "SELECT body to a file, and copying it with sha-256"
+	besideCopying = ", and copying it with sha-256"
 	besideFirst   = "the first copy"
 	besideNDJSON  = "the ndjson"
 	besideHealthz = "GET /healthz"
@@ -91,6 +92,12 @@ func figure(v float64) string {
 	return s
 }
 
+// note keeps a line for below the table.
+func (b *bench) note(format string, args ...any) {
+	b.notes = append(b.notes, fmt.Sprintf(format, args...))
+	b.say(format, args...)
+}
+
 // printHead says what was measured, and on what.
 func (b *bench) printHead(ctx context.Context, w io.Writer) {
 	_, _ = fmt.Fprintf(w, "%s\n%s, %s/%s, %d cores, %s; load before: %s\n",
@@ -99,6 +106,9 @@ func (b *bench) printHead(ctx context.Context, w io.Writer) {
 	copies := ""
 	if b.opts.Copies > 1 {
 		copies = fmt.Sprintf(", loaded %d times under other ids", b.opts.Copies)
+	}
+	if b.db.head != "" {
+		_, _ = fmt.Fprintln(w, b.db.head)
 	}
 	_, _ = fmt.Fprintf(w, "%s resources, %s MB of ndjson%s; ratio is value / limit\n\n",
 		figure(float64(b.set.resources)), figure(float64(b.set.bytes)/1e6), copies)
@@ -111,6 +121,13 @@ func printTable(w io.Writer, rows []row) {
 		_, _ = fmt.Fprintf(t, "%s\t%14s\t%s\t%12s\t%6.2f\t%s\n", r.Name, figure(r.Value), r.Unit, figure(r.Limit), r.Ratio, r.Beside)
 	}
 	_ = t.Flush() // to a terminal: there is nobody else to tell
+}
+
+// printNotes says what the rows do not.
+func printNotes(w io.Writer, notes []string) {
+	for _, n := range notes {
+		_, _ = fmt.Fprintf(w, "\n%s\n", n)
+	}
 }
 
 func writeJSON(path string, rows []row) error {

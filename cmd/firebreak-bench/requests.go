@@ -19,7 +19,7 @@ const (
 
 // served runs f beside a server over the set.
 func (b *bench) served(ctx context.Context, f func(*server) error) error {
-	srv, err := b.product.serve(ctx, b.data())
+	srv, err := b.product.serve(ctx, b.home, noOperator)
 	if err != nil {
 		return err
 	}

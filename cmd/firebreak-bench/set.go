@@ -84,6 +84,9 @@ func (s *set) take(line []byte, draw *rand.Rand) {
 	}
 }
 
+// smallGroup is a group of ten patients that sets of this project have.
+const smallGroup = "first-10"
+
 // measured are the groups whose export is measured: the smallest that is not
 // empty, and two that sets of this project have.
 func (s *set) measured() []group {
@@ -93,7 +96,7 @@ func (s *set) measured() []group {
 		if g.members > 0 && (least.members == 0 || g.members < least.members) {
 			least = g
 		}
-		if g.id == "first-10" || g.id == "part-0" {
+		if g.id == smallGroup || g.id == "part-0" {
 			out = append(out, g)
 		}
 	}
