@@ -19,6 +19,7 @@ VERSITYGW_BIN     := $(CURDIR)/.tools/$(VERSITYGW_VERSION)/versitygw
 RACE     ?= ./operations/... ./store/... ./cmd/...
 FUZZTIME ?= 20s
 DATA     ?=
+STORE    ?=
 
 # The program that starts MongoDBs for tests where nothing better is there.
 STANDIN := $(CURDIR)/store/mongo/standin/mongodb
@@ -36,8 +37,8 @@ run: build ## serve on a loopback address, with data in firebreak-data/
 	bin/firebreak serve
 
 .PHONY: demo
-demo: build ## make sample patients, load them, export a group, check every file
-	bin/firebreak demo
+demo: build ## make sample patients, load them, export a group, check every file; on MongoDB with STORE=URI
+	bin/firebreak demo $(if $(STORE),--store '$(STORE)')
 
 # Where CI is set, a test that finds no MongoDB fails. These two may skip it by
 # name, because test-engines does not.

@@ -9,17 +9,20 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"firebreak/fhir/sample"
 	"firebreak/operations/fetch"
+	"firebreak/store/mongo"
 )
 
 // demoCommand is "firebreak demo".
 type demoCommand struct {
 	Count int    `help:"How many patients to make." default:"30" placeholder:"N"`
 	Seed  uint64 `help:"Other patients for another seed." default:"1" placeholder:"N"`
-	Keep  string `help:"Folder to leave data and files in; without it they are removed." type:"path" placeholder:"DIR"`
+	Keep  string `help:"Folder to leave data and files in; without it they are removed, and so is the database of --store." type:"path" placeholder:"DIR"`
+	Store string `help:"MongoDB replica set to use, such as mongodb://HOST:27017/firebreak?replicaSet=rs0: a new database beside the one that this names. Without it, SQLite." placeholder:"URI"`
 }
 
 // Run is command.
@@ -38,13 +41,42 @@ func (c *demoCommand) Run(ctx context.Context, s streams) (err error) {
 	if err := c.makePatients(made); err != nil {
 		return err
 	}
-	data := storage{Data: filepath.Join(dir, "data")}
-	step("firebreak load --data %s %s", data.Data, made)
+	data, done, err := c.place(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	step("firebreak load %s %s", data.words(), made)
 	if err := (&loadCommand{storage: data, MaxResource: 32 << 20, Paths: []string{made}}).Run(ctx, s); err != nil {
 		return err
 	}
-	step("firebreak serve --data %s --listen 127.0.0.1:0", data.Data)
+	step("firebreak serve %s --listen 127.0.0.1:0", data.words())
 	return c.serveAndExport(ctx, s, data, filepath.Join(dir, "export"), step)
+}
+
+// place is where the data goes: into a folder, or into a database of its own,
+// which done removes unless all is kept.
+func (c *demoCommand) place(ctx context.Context, dir string) (data storage, done func() error, err error) {
+	data, done = storage{Data: filepath.Join(dir, "data")}, func() error { return nil }
+	if c.Store == "" {
+		return data, done, nil
+	}
+	data.Store = mongo.Beside(c.Store, "-demo-"+strings.ToLower(newID()[16:]))
+	st, err := openStore(ctx, data) // if it cannot be had, there is nothing to remove
+	if err != nil {
+		return data, done, err
+	}
+	if c.Keep == "" {
+		done = func() error { return dropped(ctx, data.Store) }
+	}
+	return data, done, st.Close()
+}
+
+// dropped removes a database, after Ctrl-C too.
+func dropped(ctx context.Context, uri string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return mongo.Drop(ctx, uri)
 }
 
 // makePatients writes the sample to a file.

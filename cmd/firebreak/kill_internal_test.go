@@ -21,25 +21,24 @@ import (
 // torture asks for the long forms of these tests.
 func torture() bool { return os.Getenv("FIREBREAK_TORTURE") != "" }
 
-// shortKills is at how many points the short form of each export dies.
-const shortKills = 20
-
-// template is a data directory to copy, and an instant in the midst of what
-// happened in it.
-type template struct{ data, since string }
+// template is a place with data, and an instant in the midst of what happened
+// in it.
+type template struct {
+	ground
+	storage
+	since string
+}
 
 // newTemplate loads patients, and then changes some of what they have and
 // deletes some.
-func newTemplate(t *testing.T, patients int) template {
+func newTemplate(t *testing.T, g ground, patients int) template {
 	t.Helper()
-	tpl := template{data: t.TempDir()}
-	st, err := openStore(t.Context(), storage{Data: tpl.data})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tpl := template{ground: g, storage: g.fresh(t)}
+	st, _, done := opened(t, tpl.storage)
+	defer done()
 	s := newService(st, 1<<20)
 	var all []fhir.Resource
-	err = sample.Write(func(b []byte) error {
+	err := sample.Write(func(b []byte) error {
 		r, err := s.Reader().Read(b)
 		all = append(all, r)
 		return err
@@ -56,9 +55,6 @@ func newTemplate(t *testing.T, patients int) template {
 	}
 	tpl.since = string(fhir.FormatInstant(nil, int64(at)))
 	change(t, s, all)
-	if err := st.Close(); err != nil {
-		t.Fatal(err)
-	}
 	return tpl
 }
 
@@ -86,60 +82,57 @@ func change(t *testing.T, s *interaction.Service, all []fhir.Resource) {
 // export begins in a copy of the template.
 func (tpl template) export(t *testing.T, request string) *killed {
 	t.Helper()
-	k := &killed{T: t, data: t.TempDir(), request: request}
-	k.ok(os.CopyFS(k.data, os.DirFS(tpl.data)))
-	return k
+	request = strings.ReplaceAll(request, "SINCE", url.QueryEscape(tpl.since))
+	return &killed{T: t, storage: tpl.copied(t, tpl.storage), request: request}
 }
 
-// requests are those that the tests are about.
-func (tpl template) requests() map[string]string {
-	since := "?_since=" + url.QueryEscape(tpl.since)
-	return map[string]string{
+func TestAnExportGoesOnAfterAKillAtAnyCall(t *testing.T) { killedAtAnyCall(t, onSQLite()) }
+
+func TestAnExportOnMongoGoesOnAfterAKillAtAnyCall(t *testing.T) { killedAtAnyCall(t, onMongo(t)) }
+
+func killedAtAnyCall(t *testing.T, g ground) {
+	for name, request := range map[string]string{
 		"of all":                 "/$export",
 		"of a group":             "/Group/" + sample.GroupAll + "/$export",
-		"of a group's changes":   "/Group/" + sample.GroupAll + "/$export" + since,
-		"of changes, some types": "/$export" + since + "&_type=Observation,Claim,Patient,Encounter",
-	}
-}
-
-func TestAnExportGoesOnAfterAKillAtAnyCall(t *testing.T) {
-	tpl := newTemplate(t, 2)
-	for name, request := range tpl.requests() {
+		"of a group's changes":   "/Group/" + sample.GroupAll + "/$export?_since=SINCE",
+		"of changes, some types": "/$export?_since=SINCE&_type=Observation,Claim,Patient,Encounter",
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			tpl := newTemplate(t, g, 2)
 			k := tpl.export(t, request)
 			points := 2 * k.disturb(strike{}).calls
 			want := k.recover()
 			if len(want) < 2 || points == 0 {
 				t.Fatalf("%d points, %d kinds of lines", points, len(want))
 			}
-			first, step := int64(1), int64(1)
-			if !torture() {
-				step = max(1, points/shortKills) | 1 // odd: before and after calls in turn
-				first += rand.Int64N(step)
-			}
-			t.Logf("%d points; every %dth from %d", points, step, first)
-			for p := first; p <= points; p += step {
+			for _, p := range steps(t, points, g.points) {
 				k := tpl.export(t, request)
 				c := k.disturb(strike{point: p})
 				t.Logf("point %d: the child died %q", p, strings.TrimSpace(c.died))
 				if diff := cmp.Diff(want, k.recover()); diff != "" {
 					t.Errorf("after point %d (- undisturbed, + got)\n%s", p, diff)
 				}
-				k.ok(os.RemoveAll(k.data))
 			}
 		})
 	}
 }
 
+func TestAnExportGoesOnAfterKillsAtRandomMoments(t *testing.T) { killedAtRandom(t, onSQLite()) }
+
+func TestAnExportOnMongoGoesOnAfterKillsAtRandomMoments(t *testing.T) {
+	t.Parallel()
+	killedAtRandom(t, onMongo(t))
+}
+
 // In a larger export processes die again and again, at calls of their own or
 // from outside.
-func TestAnExportGoesOnAfterKillsAtRandomMoments(t *testing.T) {
+func killedAtRandom(t *testing.T, g ground) {
 	patients, rounds := 2, 3
 	if torture() {
 		patients, rounds = 6, 200
 	}
-	tpl := newTemplate(t, patients)
+	tpl := newTemplate(t, g, patients)
 	k := tpl.export(t, "/$export")
 	calls := k.disturb(strike{}).calls
 	want := k.recover()
@@ -159,17 +152,14 @@ func TestAnExportGoesOnAfterKillsAtRandomMoments(t *testing.T) {
 		if diff := cmp.Diff(want, k.recover()); diff != "" {
 			t.Errorf("round %d (- undisturbed, + got)\n%s", round, diff)
 		}
-		k.ok(os.RemoveAll(k.data))
 	}
 }
 
-// versionsOf reads the current versions of a type from a data directory.
-func versionsOf(t *testing.T, data, typ string) (all []store.Version) {
+// versionsOf reads the current versions of a type from a place.
+func versionsOf(t *testing.T, place storage, typ string) (all []store.Version) {
 	t.Helper()
-	st, err := openStore(t.Context(), storage{Data: data})
-	if err != nil {
-		t.Fatal(err)
-	}
+	st, _, done := opened(t, place)
+	defer done()
 	at, err := st.Barrier(t.Context(), auth.DefaultTenant, time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
@@ -189,9 +179,6 @@ func versionsOf(t *testing.T, data, typ string) (all []store.Version) {
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := st.Close(); err != nil {
-		t.Fatal(err)
 	}
 	return all
 }

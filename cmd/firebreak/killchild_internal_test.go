@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,7 +18,6 @@ import (
 	"firebreak/operations/engine"
 	"firebreak/operations/export"
 	"firebreak/operations/ingest"
-	"firebreak/store/files"
 )
 
 // childOrder is the environment by which this program, run again, is told that
@@ -31,9 +29,10 @@ const toldBy = "child: "
 
 // order is what a child is to do.
 type order struct {
-	Data  string   // the data directory
+	storage
 	Load  []string // paths to load; none: serve
 	Point int64    // of its fault; 0: none
+	Call  string   // after which it dies; "": none
 }
 
 // TestKillChild is the child's side, and nothing by itself.
@@ -46,7 +45,7 @@ func TestKillChild(t *testing.T) {
 	if err := json.Unmarshal([]byte(doc), &o); err != nil {
 		t.Fatal(err)
 	}
-	f := &fault{point: o.Point}
+	f := &fault{point: o.Point, call: o.Call}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	go func() {
@@ -70,34 +69,53 @@ func tinyUnits() export.Config {
 	return export.Config{UnitSize: 6 << 10, SmallJob: 1, MaxFile: 20 << 10, JoinSize: 12 << 10}
 }
 
-// serveAsChild serves like serve, but cuts exports small.
-func serveAsChild(ctx context.Context, o order, f *fault) error {
-	opts := serving{storage: storage{Data: o.Data}, Listen: "127.0.0.1:0", MaxResource: 1 << 20, Grace: time.Second, Audit: "off"}
+// sharedLease is the lease of units where a restart does not end those of
+// before, as the instance may live.
+const sharedLease = time.Second
+
+// newTiny makes a server like NewServer, but one that cuts exports small. With
+// a fault, its calls and file operations are places to die.
+func newTiny(ctx context.Context, place storage, f *fault) (*Server, error) {
+	opts := serving{storage: place, Listen: "127.0.0.1:0", MaxResource: 1 << 20, Grace: time.Second, Audit: "off"}
 	st, err := openStore(ctx, opts.storage)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	dir, err := files.NewDir(filepath.Join(o.Data, "files"))
+	dir, err := openFiles(ctx, opts.storage, st)
 	if err != nil {
-		return errors.Join(err, st.Close())
+		return nil, errors.Join(err, st.Close())
+	}
+	if f != nil {
+		st, dir = faultyStore{st, f}, faultyFiles{dir, f}
 	}
 	log := newLog(os.Stderr, "warn", "text")
-	s, err := assemble(ctx, opts, log, faultyStore{st, f}, faultyFiles{dir, f})
+	s, err := assemble(ctx, opts, log, st, dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg := tinyUnits()
 	cfg.Store, cfg.Files, cfg.Now, cfg.NewID = s.store, s.files, time.Now, newID
-	s.engine = engine.New(engine.Config{
-		Store: s.store, Now: time.Now, Log: log, Handlers: map[string]engine.Handler{export.Kind: export.New(cfg)},
-	})
+	work := engine.Config{Store: s.store, Now: time.Now, Log: log, Handlers: map[string]engine.Handler{export.Kind: export.New(cfg)}}
+	if place.Store != "" {
+		work.Lease = sharedLease
+	}
+	s.engine = engine.New(work)
+	return s, nil
+}
+
+// serveAsChild serves like serve.
+func serveAsChild(ctx context.Context, o order, f *fault) error {
+	s, err := newTiny(ctx, o.storage, f)
+	if err != nil {
+		return err
+	}
 	tell("serves", s.Base())
 	return errors.Join(s.Run(ctx), s.Close())
 }
 
 // loadAsChild loads like load --data.
 func loadAsChild(ctx context.Context, o order, f *fault) error {
-	st, err := openStore(ctx, storage{Data: o.Data})
+	st, err := openStore(ctx, o.storage)
 	if err != nil {
 		return err
 	}

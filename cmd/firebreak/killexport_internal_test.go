@@ -21,7 +21,6 @@ import (
 	"firebreak/operations/export"
 	"firebreak/operations/job"
 	"firebreak/store"
-	"firebreak/store/files"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -33,7 +32,7 @@ const killPatience = time.Minute
 // processes that work at it.
 type killed struct {
 	*testing.T
-	data    string // the data directory
+	storage
 	request string // the kick-off, below the base
 	job     string // its id, once the kick-off was acknowledged
 	unheard bool   // a kick-off was sent that nobody answered
@@ -111,7 +110,7 @@ type strike struct {
 // disturb has a child work at the export until it is killed or done.
 func (k *killed) disturb(s strike) *victim {
 	k.Helper()
-	c := startVictim(k.T, order{Data: k.data, Point: s.point})
+	c := startVictim(k.T, order{storage: k.storage, Point: s.point})
 	defer c.end()
 	base, ok := c.await("serves")
 	base = strings.TrimSpace(base)
@@ -144,7 +143,7 @@ type exported map[string][]string
 // what it came to, when everything about it was found to be in order.
 func (k *killed) recover() exported {
 	k.Helper()
-	c := startVictim(k.T, order{Data: k.data})
+	c := startVictim(k.T, order{storage: k.storage})
 	base, ok := c.await("serves")
 	if !ok {
 		c.end()
@@ -174,6 +173,9 @@ func (k *killed) recover() exported {
 		k.Errorf("the child says\n%s", c.stderr)
 	}
 	k.nothingLeftOver()
+	if k.Store == "" {
+		k.ok(os.RemoveAll(k.Data)) // it was a copy for this export only
+	}
 	return got
 }
 
@@ -205,7 +207,8 @@ func (k *killed) manifest(base string) fhir.Manifest {
 			return m
 		}
 	}
-	k.Fatal("the job does not end")
+	state, _ := k.ask(base + "/jobs/" + k.job)
+	k.Fatalf("the job does not end\n%s", state.body)
 	return fhir.Manifest{}
 }
 
@@ -235,15 +238,14 @@ func (k *killed) download(m fhir.Manifest) exported {
 	return got
 }
 
-// nothingLeftOver sweeps once, and then finds of files those that parts name.
+// nothingLeftOver sweeps once, and then finds of files those that parts name. It
+// leaves the place without the job. The store is opened once only: another test
+// that starts a process holds what is open here until that runs.
 func (k *killed) nothingLeftOver() {
 	k.Helper()
 	ctx := k.Context()
-	st, err := openStore(ctx, storage{Data: k.data})
-	k.ok(err)
-	defer func() { k.ok(st.Close()) }()
-	dir, err := files.NewDir(filepath.Join(k.data, "files"))
-	k.ok(err)
+	st, dir, done := opened(k.T, k.storage)
+	defer done()
 	k.ok(export.New(export.Config{Store: st, Files: dir, Now: time.Now, NewID: newID}).Sweep(ctx))
 	tenant := store.Tenant(auth.DefaultTenant)
 	var named []string
@@ -264,9 +266,10 @@ func (k *killed) nothingLeftOver() {
 		k.Errorf("the job is %s", j.State)
 	}
 	slices.Sort(named)
-	if diff := cmp.Diff(named, filesOf(k.T, k.data)); diff != "" {
+	if diff := cmp.Diff(named, filesOf(k.T, k.Data)); diff != "" {
 		k.Errorf("files on disk (- named by parts, + there)\n%s", diff)
 	}
+	k.leave(st, dir, j)
 }
 
 func (k *killed) ok(err error) {
@@ -285,6 +288,9 @@ func filesOf(t *testing.T, data string) (names []string) {
 		t.Fatal(err)
 	}
 	for _, folder := range folders {
+		if !folder.IsDir() {
+			continue // what says which place this is
+		}
 		entries, err := os.ReadDir(filepath.Join(root, folder.Name()))
 		if err != nil {
 			t.Fatal(err)

@@ -18,7 +18,8 @@ import (
 // the files. Points count from 1: an odd one comes before a call, the even one
 // behind it comes after the same call.
 type fault struct {
-	point int64 // 0: none
+	point int64  // 0: none
+	call  string // or after the first call of this name; "": none
 	calls atomic.Int64
 }
 
@@ -29,6 +30,9 @@ func (f *fault) at(call string) (after func()) {
 	case 2*n - 1:
 		f.die("before", call)
 	case 2 * n:
+		return func() { f.die("after", call) }
+	}
+	if call == f.call {
 		return func() { f.die("after", call) }
 	}
 	return func() {}

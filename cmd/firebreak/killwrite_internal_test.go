@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,10 +29,11 @@ func manyPatients(t *testing.T) (path string, n int) {
 	return inFolder(t, "patients.ndjson", b.Bytes()), n + 1
 }
 
-// loading is a load into a new data directory that is killed.
+// loading is a load into a new place that is killed.
 type loading struct {
 	*testing.T
-	data, path   string
+	storage
+	path         string
 	n            int // resources in the file
 	acknowledged int // of them, when it was killed
 }
@@ -42,7 +42,7 @@ type loading struct {
 // has acknowledged so many batches; 0 is never.
 func (l *loading) kill(point int64, batches int) (c *victim) {
 	l.Helper()
-	c = startVictim(l.T, order{Data: l.data, Load: []string{l.path}, Point: point})
+	c = startVictim(l.T, order{storage: l.storage, Load: []string{l.path}, Point: point})
 	defer c.end()
 	for seen := 0; ; {
 		word, rest, ok := c.next()
@@ -65,12 +65,12 @@ func (l *loading) kill(point int64, batches int) (c *victim) {
 // again loads again, and wants everything there once.
 func (l *loading) again() {
 	l.Helper()
-	there := len(versionsOf(l.T, l.data, "Patient"))
+	there := len(versionsOf(l.T, l.storage, "Patient"))
 	if there < l.acknowledged {
 		l.Errorf("%d of %d resources that were acknowledged are there", there, l.acknowledged)
 	}
 	var out bytes.Buffer
-	cmd := loadCommand{storage: storage{Data: l.data}, MaxResource: 1 << 20, Paths: []string{l.path}}
+	cmd := loadCommand{storage: l.storage, MaxResource: 1 << 20, Paths: []string{l.path}}
 	if err := cmd.Run(l.Context(), streams{&out, io.Discard}); err != nil {
 		l.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func (l *loading) again() {
 		l.Errorf("loading again says\n%s, want\n%s", &out, want)
 	}
 	ids := map[string]bool{}
-	for _, v := range versionsOf(l.T, l.data, "Patient") {
+	for _, v := range versionsOf(l.T, l.storage, "Patient") {
 		if v.N != 1 || "f"+v.ID.ID[1:] != gjson.GetBytes(v.Body, "name.0.family").String() {
 			l.Errorf("%s is version %d: %s", v.ID, v.N, v.Body)
 		}
@@ -90,17 +90,17 @@ func (l *loading) again() {
 	}
 }
 
-func TestALoadThatWasKilledIsMadeGoodByLoadingAgain(t *testing.T) {
+func TestALoadThatWasKilledIsMadeGoodByLoadingAgain(t *testing.T) { killedLoads(t, onSQLite()) }
+
+func TestALoadIntoMongoThatWasKilledIsMadeGoodByLoadingAgain(t *testing.T) {
+	t.Parallel()
+	killedLoads(t, onMongo(t))
+}
+
+func killedLoads(t *testing.T, g ground) {
 	path, n := manyPatients(t)
-	load := func() *loading { return &loading{T: t, data: t.TempDir(), path: path, n: n} }
-	points := 2 * load().kill(0, 0).calls
-	first, step := int64(1), int64(1)
-	if !torture() {
-		step = 3 // before and after calls in turn
-		first += rand.Int64N(step)
-	}
-	t.Logf("%d points; every %dth from %d", points, step, first)
-	for p := first; p <= points; p += step {
+	load := func() *loading { return &loading{T: t, storage: g.fresh(t), path: path, n: n} }
+	for _, p := range steps(t, 2*load().kill(0, 0).calls, 3) {
 		l := load()
 		c := l.kill(p, 0)
 		t.Logf("point %d: the child died %q, after %d", p, strings.TrimSpace(c.died), l.acknowledged)
@@ -168,9 +168,9 @@ func (b *burst) create(client *http.Client, base, family string) bool {
 
 // check wants everything that was acknowledged from a new server, and nothing
 // twice or in part.
-func (b *burst) check(data string) {
+func (b *burst) check(place storage) {
 	b.Helper()
-	c := startVictim(b.T, order{Data: data})
+	c := startVictim(b.T, order{storage: place})
 	base, ok := c.await("serves")
 	if !ok {
 		c.end()
@@ -191,7 +191,7 @@ func (b *burst) check(data string) {
 	}
 	c.end()
 	seen := map[string]bool{}
-	for _, v := range versionsOf(b.T, data, "Patient") {
+	for _, v := range versionsOf(b.T, place, "Patient") {
 		b.once(seen, v)
 	}
 }
@@ -205,7 +205,14 @@ func (b *burst) once(seen map[string]bool, v store.Version) {
 	seen[family] = true
 }
 
-func TestACreateThatWasAcknowledgedIsThereAfterAKill(t *testing.T) {
+func TestACreateThatWasAcknowledgedIsThereAfterAKill(t *testing.T) { killedCreates(t, onSQLite()) }
+
+func TestACreateOnMongoThatWasAcknowledgedIsThereAfterAKill(t *testing.T) {
+	t.Parallel()
+	killedCreates(t, onMongo(t))
+}
+
+func killedCreates(t *testing.T, g ground) {
 	rounds := 4
 	if torture() {
 		rounds = 60
@@ -214,14 +221,14 @@ func TestACreateThatWasAcknowledgedIsThereAfterAKill(t *testing.T) {
 		// Beside creates, an idle engine makes a few calls.
 		point := 100 + rand.Int64N(1500)
 		b := &burst{T: t, sent: map[string]bool{}, there: map[string]string{}}
-		data := filepath.Join(t.TempDir(), "new")
-		c := startVictim(t, order{Data: data, Point: point})
+		place := g.fresh(t)
+		c := startVictim(t, order{storage: place, Point: point})
 		base, _ := c.await("serves")
 		b.run(strings.TrimSpace(base), 16)
 		if !c.end() {
 			t.Error("the child was not killed")
 		}
 		t.Logf("point %d: the child died %q, when %d of %d creates were acknowledged", point, strings.TrimSpace(c.died), len(b.there), len(b.sent))
-		b.check(data)
+		b.check(place)
 	}
 }

@@ -55,16 +55,16 @@ func TestASignedLinkOpensItsFileAndNothingElse(t *testing.T) {
 
 func TestTheKeyOfLinksOutlivesTheServer(t *testing.T) {
 	o := serving{storage: storage{Data: t.TempDir()}, SignedLinks: time.Hour}
-	first, err := o.links()
+	first, err := o.links(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := o.links()
+	again, err := o.links(t.Context(), nil)
 	if err != nil || string(again.Key) != string(first.Key) || len(first.Key) != linkKeySize {
 		t.Errorf("the key changed, %v", err)
 	}
 	o.SignedLinks = 0
-	if off, err := o.links(); off != nil || err != nil {
+	if off, err := o.links(t.Context(), nil); off != nil || err != nil {
 		t.Errorf("links that nobody asked for: %v, %v", off, err)
 	}
 }

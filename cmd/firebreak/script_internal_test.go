@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"firebreak/operations/fetch"
+	"firebreak/store/mongo/mongotest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"zombiezen.com/go/sqlite"
@@ -25,7 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"firebreak": main})
+	testscript.Main(mongotest.Main(m), map[string]func(){"firebreak": main})
 }
 
 // The program, as it is used: each script is a session at a shell.

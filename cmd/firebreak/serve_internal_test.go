@@ -16,7 +16,7 @@ func serveIn(t *testing.T, o serving) *site {
 	if o.Data == "" {
 		test = onData(t.TempDir())
 	}
-	o.storage, o.Listen, o.MaxResource, o.Grace = test.storage, test.Listen, test.MaxResource, test.Grace
+	o.Data, o.Listen, o.MaxResource, o.Grace = test.Data, test.Listen, test.MaxResource, test.Grace
 	s, err := NewServer(t.Context(), o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

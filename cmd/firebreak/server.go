@@ -142,7 +142,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	e := echo.New()
 	s.seen.install(e, s.store)
 	fhirhttp.Install(e, fhirhttp.Config{Origin: origin, CORS: cors, NewID: newID, Now: time.Now, Log: s.log, Tenants: s.opts.isTenant})
-	links, err := s.opts.links()
+	links, err := s.opts.links(ctx, s.store)
 	if err != nil {
 		return err
 	}

@@ -32,12 +32,15 @@ func openWatched(ctx context.Context, o storage, log *slog.Logger, observe func(
 	return st, err
 }
 
-// shared is a store that several instances may open, and that knows which
-// place of files is theirs.
+// shared is a store that several instances may open, and that knows what they
+// have in common.
 type shared interface {
 	// Files notes that an instance keeps its files in the place of an id, and
 	// returns the id of the place where the first one did.
 	Files(ctx context.Context, id string) (string, error)
+	// LinkKey notes a key of signed links, unless there is one, and returns the
+	// one that there is.
+	LinkKey(ctx context.Context, fresh []byte) ([]byte, error)
 }
 
 // openFiles opens the place of the files. Where instances share the store, a
@@ -87,4 +90,12 @@ func (o storage) where() string {
 		return "MongoDB"
 	}
 	return u.Scheme + "://" + u.Host + u.Path
+}
+
+// words are the options that name it, without what a URI has of secrets.
+func (o storage) words() string {
+	if o.Store == "" {
+		return "--data " + o.Data
+	}
+	return "--store " + o.where() + " --data " + o.Data
 }

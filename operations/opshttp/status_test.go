@@ -126,6 +126,24 @@ func TestAPollSaysHowFarTheWorkIs(t *testing.T) {
 	}
 }
 
+// What has hardly begun may be done in no time.
+func TestAPollOfWhatHasHardlyBegunIsNotPutOffForLong(t *testing.T) {
+	w := newWorld(t)
+	id := w.in()
+	_, f, err := w.store.Claim(context.Background(), []string{kind}, time.Hour)
+	w.ok(err)
+	_, err = w.store.Update(context.Background(), auth.DefaultTenant, id, func(j job.Job) (job.Job, error) { return j.Start(w.now()) })
+	w.ok(err)
+	next := job.Unit{Job: id, Tenant: auth.DefaultTenant, Kind: kind, ID: "1", Phase: 1, Counts: job.Counts{Planned: 99_000}}
+	w.ok(w.store.Add(context.Background(), f, []job.Unit{next}))
+	w.ok(w.store.End(context.Background(), f, job.UnitEnd{State: job.Succeeded}))
+	w.pass(2 * time.Second)
+	r := w.do(get, "/fhir/$work/"+id)
+	if wait := r.Header().Get("Retry-After"); wait != "2" || r.Header().Get("X-Progress") != "1 % (0 resources)" {
+		t.Errorf("X-Progress %q, Retry-After %s", r.Header().Get("X-Progress"), wait)
+	}
+}
+
 func TestAPollIsAnsweredAsSoonAsTheJobHasEnded(t *testing.T) {
 	w := newWorld(t)
 	id := w.in(job.Job.Start)

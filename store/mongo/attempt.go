@@ -3,6 +3,7 @@ package mongo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -34,6 +35,9 @@ type write struct {
 
 // errStale tells that another wrote what the attempt stands on.
 var errStale = errors.New("mongo: the attempt stands on what is no longer current")
+
+// errUnknown tells that a commit was sent and not acknowledged.
+var errUnknown = errors.New("mongo: the result of a commit is not known")
 
 // errLaneEnded tells that another found this instance silent.
 var errLaneEnded = errors.New("mongo: the lane was ended")
@@ -120,7 +124,7 @@ func (t *attempt) commit(ctx context.Context, retry *backoff) (again bool, err e
 		if errors.Is(err, errStale) || mongo.IsDuplicateKeyError(err) {
 			return true, errStale
 		}
-		if !transient(err) && !errors.Is(err, errLaneEnded) {
+		if !transient(err) && !errors.Is(err, errLaneEnded) && !errors.Is(err, errUnknown) {
 			return false, err
 		}
 		// Whatever broke it, the lane says whether it was committed.
@@ -142,6 +146,9 @@ func (t *attempt) commit(ctx context.Context, retry *backoff) (again bool, err e
 // it gives the tick, and a barrier waits for it from then on.
 func (t *attempt) transaction(ctx context.Context) (at store.Tick, err error) {
 	l := t.group.lane
+	if err := settle(ctx, l.session); err != nil {
+		return 0, err
+	}
 	if err := l.session.StartTransaction(options.Transaction().SetReadConcern(readconcern.Snapshot())); err != nil {
 		return 0, err
 	}
@@ -150,11 +157,13 @@ func (t *attempt) transaction(ctx context.Context) (at store.Tick, err error) {
 		err = t.write(in, at)
 	}
 	if err != nil {
-		// What cannot be undone now is undone by the lane's next transaction.
-		_ = l.session.AbortTransaction(in)
+		undo(in, l.session)
 		return 0, err
 	}
-	return at, l.session.CommitTransaction(in)
+	if err := l.session.CommitTransaction(in); err != nil {
+		return 0, fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	return at, nil
 }
 
 // move gives the lane its next tick: the server's clock, but past its last

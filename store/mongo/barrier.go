@@ -25,7 +25,7 @@ func (s *Store) Barrier(ctx context.Context, t store.Tenant, round time.Duration
 	step := store.Tick(max(round.Milliseconds(), 1))
 	began := time.Now()
 	for retry := (backoff{}); ; {
-		at, early, err := s.tryBarrier(ctx, no, step)
+		at, early, err := s.tryBarrier(ctx, no, step, time.Since(began) > enduring)
 		switch {
 		case err == nil && early == 0:
 			return at, nil
@@ -33,7 +33,9 @@ func (s *Store) Barrier(ctx context.Context, t store.Tenant, round time.Duration
 			if err := wait(ctx, early); err != nil {
 				return 0, err
 			}
-		case !errors.Is(err, errUnsettled) && !transient(err), !retry.wait(ctx), time.Since(began) > settling:
+			began = time.Now()
+		case away(err), !errors.Is(err, errUnsettled) && (!transient(err) || time.Since(began) > enduring),
+			time.Since(began) > settling, !retry.wait(ctx):
 			return 0, failed(ctx, err)
 		}
 	}
@@ -46,9 +48,9 @@ const settling = time.Minute
 // one would not move: another try is needed.
 var errUnsettled = transientError(errors.New("the lanes of the tenant did not settle"))
 
-// tryBarrier is one try. early: it would be so much too early, and nothing was
-// written.
-func (s *Store) tryBarrier(ctx context.Context, tenant uint16, step store.Tick) (at store.Tick, early time.Duration, err error) {
+// tryBarrier is one try. early: it would be so much too early, and T is not
+// written. Lanes that do not move are ended if it is the last resort.
+func (s *Store) tryBarrier(ctx context.Context, tenant uint16, step store.Tick, last bool) (at store.Tick, early time.Duration, err error) {
 	t, open, err := s.lanesOf(ctx, tenant)
 	if err != nil {
 		return 0, 0, err
@@ -58,43 +60,54 @@ func (s *Store) tryBarrier(ctx context.Context, tenant uint16, step store.Tick) 
 		return 0, 0, err
 	}
 	now, clock := store.TickOf(server.Add(s.jump())), latest(t, open)
-	at = (max(now, clock) + step - 1) / step * step
-	// Steps that wait keep the clock within one; if it is further, the server's
-	// was set back, and there is no waiting for that.
-	if ahead := at - step - now; ahead > 0 && clock <= now+2*step {
-		return 0, time.Duration(min(ahead, step)) * time.Millisecond, nil
-	}
-	if at, err = s.raiseAll(ctx, open, at, step); err != nil {
-		return 0, 0, err
+	// The first raise tells of what was committed before the call: what (2)
+	// read may be of a primary that is none any more, but a raise is
+	// acknowledged by a majority. What is committed after it is later than T,
+	// so the second one need not tell of anything.
+	for range 2 {
+		if at, early = instant(now, clock, step); early > 0 {
+			return 0, early, nil
+		}
+		if clock, err = s.raiseAll(ctx, open, at, last); err != nil {
+			return 0, 0, err
+		}
+		if clock <= at {
+			break
+		}
 	}
 	got, err := s.db.Collection(tenants).UpdateOne(ctx,
 		bson.D{{Key: "no", Value: int(tenant)}, {Key: "generation", Value: t.Generation}},
-		field("$max", field("clock", int64(at))), options.UpdateOne().SetHint("number"))
+		bson.D{{Key: "$max", Value: field("clock", int64(at))}, {Key: "$inc", Value: field("barriers", int64(1))}},
+		options.UpdateOne().SetHint("number"))
 	if err == nil && got.MatchedCount == 0 {
 		err = errUnsettled
 	}
 	return at, 0, err
 }
 
-// raiseAll raises the lanes to a tick, and once more if one of them turns out
-// to have committed later than that: what (2) read may have been a primary's
-// that is none any more, but a raise is acknowledged by a majority.
-func (s *Store) raiseAll(ctx context.Context, open []laneDoc, at, step store.Tick) (store.Tick, error) {
-	for range 2 {
-		last := at
-		for _, l := range open {
-			found, err := s.raise(ctx, l, at)
-			if err != nil {
-				return 0, err
-			}
-			last = max(last, (store.Tick(found.At)+step-1)/step*step)
-		}
-		if last == at {
-			break
-		}
-		at = last
+// instant is the T of a barrier where the tenant's clock is so far. early: it
+// is to wait for so long, and then to look again.
+func instant(now, clock, step store.Tick) (at store.Tick, early time.Duration) {
+	at = (max(now, clock) + step - 1) / step * step
+	// Steps that wait keep the clock within one; if it is further, the server's
+	// was set back, and there is no waiting for that.
+	if ahead := at - step - now; ahead > 0 && clock <= now+2*step {
+		return 0, time.Duration(min(ahead, step)) * time.Millisecond
 	}
-	return at, nil
+	return at, 0
+}
+
+// raiseAll raises the lanes to a tick. It returns that of the latest commit on
+// any of them.
+func (s *Store) raiseAll(ctx context.Context, open []laneDoc, at store.Tick, last bool) (latest store.Tick, err error) {
+	for _, l := range open {
+		found, err := s.raise(ctx, l, at, last)
+		if err != nil {
+			return 0, err
+		}
+		latest = max(latest, store.Tick(found.At))
+	}
+	return latest, nil
 }
 
 // lanesOf reads a tenant, and then its open lanes.
@@ -124,15 +137,17 @@ func latest(t tenantDoc, open []laneDoc) store.Tick {
 const patience = time.Second
 
 // raise makes all that the lane commits from now on later than a tick. As a
-// plain update it waits for a commit under way on the lane.
-func (s *Store) raise(ctx context.Context, l laneDoc, at store.Tick) (laneDoc, error) {
+// plain update it waits for a commit under way on the lane. The count is what
+// makes it a write, and so has a majority acknowledge it, where the floor is
+// high enough already.
+func (s *Store) raise(ctx context.Context, l laneDoc, at store.Tick, last bool) (laneDoc, error) {
 	var answer struct {
 		Value *laneDoc `bson:"value"`
 	}
 	err := s.db.RunCommand(ctx, bson.D{
 		{Key: "findAndModify", Value: lanes},
 		{Key: "query", Value: open(l.ID)},
-		{Key: "update", Value: field("$max", field("floor", int64(at)))},
+		{Key: "update", Value: bson.D{{Key: "$max", Value: field("floor", int64(at))}, {Key: "$inc", Value: field("raised", int64(1))}}},
 		{Key: "new", Value: true},
 		{Key: "maxTimeMS", Value: patience.Milliseconds()},
 		{Key: "writeConcern", Value: bson.D{{Key: "w", Value: "majority"}, {Key: "j", Value: true}}},
@@ -146,7 +161,7 @@ func (s *Store) raise(ctx context.Context, l laneDoc, at store.Tick) (laneDoc, e
 		return l, err
 	}
 	silent, err := s.silent(ctx, lapse)
-	if err == nil && silent[l.Instance] {
+	if err == nil && (last || silent[l.Instance]) {
 		err = s.end(ctx, l)
 	}
 	return l, errors.Join(err, errUnsettled)

@@ -2,6 +2,7 @@ package mongo
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"firebreak/fhir"
@@ -28,6 +29,7 @@ type request struct {
 	ctx   context.Context
 	puts  []wanted
 	bytes int
+	until time.Time // it is not tried for longer
 	out   []store.Applied
 	done  chan error
 }
@@ -48,18 +50,16 @@ func (s *Store) Commit(ctx context.Context, t store.Tenant, b store.Batch) ([]st
 		return nil, err
 	}
 	defer leave()
-	q, err := s.queueOf(ctx, t)
+	l, err := s.laneOf(ctx, t)
 	if err != nil {
 		return nil, failed(ctx, err)
 	}
-	r := &request{ctx: ctx, done: make(chan error, 1)}
-	if err := s.prepare(ctx, r, q.no, b); err != nil {
+	r := &request{ctx: ctx, until: time.Now().Add(enduring), done: make(chan error, 1)}
+	if err := s.prepare(ctx, r, l.no, b); err != nil {
 		return nil, failed(ctx, err)
 	}
-	select {
-	case q.requests <- r:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := l.send(r); err != nil {
+		return nil, err
 	}
 	// Not ctx: once it is taken, the caller must know how it ended.
 	if err := <-r.done; err != nil {
@@ -129,6 +129,7 @@ func (w *wanted) document() versionDoc {
 
 // loop commits what waits, group by group, until the lane is stopped.
 func (l *lane) loop() {
+	defer close(l.stopped)
 	var next *request
 	for {
 		if next == nil {
@@ -140,7 +141,7 @@ func (l *lane) loop() {
 		next = l.group(next)
 	}
 	if l.session != nil {
-		l.session.EndSession(context.Background())
+		release(l.session)
 	}
 }
 
@@ -149,7 +150,7 @@ func (l *lane) loop() {
 func (l *lane) group(first *request) (left *request) {
 	g := group{lane: l, touched: map[string]bool{}}
 	for r := first; r != nil; r = l.waiting(&g) {
-		if err := r.ctx.Err(); err != nil {
+		if err := r.late(); err != nil {
 			r.done <- err
 			continue
 		}
@@ -161,6 +162,20 @@ func (l *lane) group(first *request) (left *request) {
 	g.run()
 	return left
 }
+
+// late tells why it is too late for a request; nothing of it was written.
+func (r *request) late() error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	if time.Now().After(r.until) {
+		return errQueued
+	}
+	return nil
+}
+
+// errQueued tells that the commits before took too long: the server was away.
+var errQueued = transientError(errors.New("the commits before it took too long"))
 
 // waiting takes the next request without waiting for one.
 func (l *lane) waiting(g *group) *request {
@@ -202,6 +217,21 @@ func (g *group) add(r *request) bool {
 // enduring is how long a group is tried for. A change of primary takes less.
 const enduring = 20 * time.Second
 
+// until is when the group is given up: with the first of its requests, but not
+// before the server had a while.
+func (g *group) until(now time.Time) time.Time {
+	first := now.Add(enduring)
+	for _, r := range g.requests {
+		if r.until.Before(first) {
+			first = r.until
+		}
+	}
+	if least := now.Add(patience); first.Before(least) {
+		return least
+	}
+	return first
+}
+
 // run commits the group and answers its requests. If it cannot be committed
 // as a whole, each request is tried by itself, so that one that cannot be
 // does not harm the others.
@@ -210,7 +240,7 @@ func (g *group) run() {
 		return
 	}
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), enduring)
+	ctx, cancel := context.WithDeadline(context.Background(), g.until(began))
 	defer cancel()
 	err := g.commit(ctx)
 	switch {
@@ -226,6 +256,8 @@ func (g *group) run() {
 		return
 	case ctx.Err() != nil:
 		err = transientError(err)
+	case hasCode(err, cannotBuildIndexKeys), hasCode(err, objectTooLarge):
+		err = store.ErrTooLarge
 	default:
 		err = classified(err)
 	}

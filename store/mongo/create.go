@@ -1,8 +1,10 @@
 package mongo
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"time"
 
 	"firebreak/operations/job"
 	"firebreak/store"
@@ -39,17 +41,17 @@ func (s *Store) create(ctx context.Context, j job.Job, us []job.Unit, l store.Li
 		job: j, limit: l, units: unitRows(us, planner{}),
 		row: jobRow{ID: key(j.Tenant, j.ID), Tenant: j.Tenant, Job: j.ID, Columns: c, Phase: lowest(us)},
 	}
+	end := time.Now().Add(enduring)
 	give, err := s.turns.take(ctx, limits, j.Kind)
 	if err != nil {
 		return job.Job{}, err
 	}
 	defer give()
-	// A duplicate key is the work of one who was faster: of another with the
-	// same idempotency key, who is seen when all is run again, or of one with
-	// the same id.
+	// A duplicate key is the work of one who was faster, with the same
+	// idempotency key or the same id, who is seen when all is run again.
 	for range 3 {
 		var same job.Job
-		err := s.transact(ctx, func(ctx context.Context) (err error) {
+		err := s.transactUntil(ctx, end, func(ctx context.Context) (err error) {
 			same, err = s.insertJob(ctx, n)
 			return err
 		})
@@ -85,6 +87,9 @@ func lowest(us []job.Unit) *int {
 
 // insertJob is the transaction of Create.
 func (s *Store) insertJob(ctx context.Context, n newJob) (same job.Job, err error) {
+	if same, err = s.made(ctx, n); err != nil {
+		return same, err
+	}
 	if same, err = s.keyed(ctx, n); err != nil {
 		return same, err
 	}
@@ -95,6 +100,21 @@ func (s *Store) insertJob(ctx context.Context, n newJob) (same job.Job, err erro
 		return same, err
 	}
 	return same, insertMissing(ctx, s.db.Collection(units), n.units)
+}
+
+// made looks for a job of the id: errSame if it is this one, which an earlier
+// call made and did not learn of; else errTaken.
+func (s *Store) made(ctx context.Context, n newJob) (same job.Job, err error) {
+	same, err = s.Peek(ctx, store.Tenant(n.job.Tenant), n.job.ID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return same, nil
+	case err != nil:
+		return same, err
+	case same.Kind != n.job.Kind, same.Owner != n.job.Owner, !same.Created.Equal(n.job.Created), !bytes.Equal(same.Request, n.job.Request):
+		return same, errTaken
+	}
+	return same, errSame
 }
 
 // keyed looks for the job that has the key already: errSame, or ErrKeyReused.

@@ -64,8 +64,10 @@
 // tenant's clock and than every lane's at; (3) raises the floor of each of
 // those lanes to T, by a plain update that a majority acknowledges and that
 // returns the lane's at, and if one is later, raises T to it and all floors
-// once more; (4) writes T as the tenant's clock if the generation is still
-// that of (1). Else it starts again.
+// once more, whatever their at is by then; (4) writes T as the tenant's clock if
+// the generation is still that of (1). Else it starts again. Both (3) and (4)
+// count, so that they are writes where nothing else changes: a primary that was
+// deposed acknowledges for a majority what changes nothing.
 //
 // Every commit acknowledged before the call is ≤ T and visible. If its lane is
 // still open, the first raise of (3) returns an at no less than the commit's,
@@ -102,8 +104,14 @@
 // the server's limit of a minute. A barrier that waits for longer than a
 // second looks whether the instance still says every two seconds that it is
 // there; after six it kills the session, which undoes the transaction, and
-// ends the lane. An instance that was only asleep finds its lane ended, asks
-// whether its last commit is there, and opens another.
+// ends the lane. One that has waited for 20 s, which no commit is tried for,
+// does so whatever the instance says. An instance that was only asleep finds its
+// lane ended, asks whether its last commit is there, and opens another.
+//
+// What else such an instance holds are versions, which a writer waits for, and
+// jobs. So each instance looks every two seconds whether another has been
+// silent for six, and ends its lanes and the sessions of its transactions,
+// which the other's document names.
 //
 // # Jobs
 //

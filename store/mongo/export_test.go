@@ -21,3 +21,6 @@ func (c Config) Skewed(f func() time.Duration) Config {
 
 // Silence ends what says that the instance is there, as if it had died.
 func (s *Store) Silence() { s.endLife() }
+
+// MaxDocument is the most that a version may have, whatever the configuration.
+const MaxDocument = maxDocument

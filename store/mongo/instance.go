@@ -11,18 +11,22 @@ import (
 )
 
 // An instance says every heartbeat that it is there. When it has been silent
-// for a lapse, a barrier that waits for it ends its lanes; when for long, any
-// other does.
+// for a lapse, the others end what it has under way; when for long, they forget
+// it.
 const (
 	heartbeat = 2 * time.Second
 	lapse     = 3 * heartbeat
 	silence   = time.Minute
 )
 
-// beat says that this instance is there.
+// beat says that this instance is there, and which sessions are its own. Two
+// beats may come in another order than they began, so none is ever taken out.
 func (s *Store) beat(ctx context.Context) error {
-	_, err := s.db.Collection(instances).UpdateOne(ctx, field("_id", s.instance),
-		bson.A{field("$set", field("beat", "$$NOW"))}, options.UpdateOne().SetUpsert(true))
+	before := field("$ifNull", bson.A{"$sessions", bson.A{}})
+	_, err := s.db.Collection(instances).UpdateOne(ctx, field("_id", s.instance), bson.A{field("$set", bson.D{
+		{Key: "beat", Value: "$$NOW"},
+		{Key: "sessions", Value: field("$setUnion", bson.A{before, field("$literal", s.sessions.all())})},
+	})}, options.UpdateOne().SetUpsert(true))
 	return wrap("write to the database", err)
 }
 
@@ -46,10 +50,11 @@ func (s *Store) silent(ctx context.Context, d time.Duration) (map[string]bool, e
 }
 
 // tend beats until the store is closed, and clears up after instances that are
-// gone for good.
+// gone.
 func (s *Store) tend() {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
+	last := time.Now()
 	for n := 1; ; n++ {
 		select {
 		case <-s.life.Done():
@@ -58,30 +63,51 @@ func (s *Store) tend() {
 		}
 		ctx, cancel := context.WithTimeout(s.life, lapse)
 		// An error shows in the calls that need the database.
-		if err := s.beat(ctx); err == nil && n%int(silence/heartbeat) == 0 {
-			_ = s.clear(ctx)
+		if err := s.beat(ctx); err == nil {
+			// What kept this instance from it may have kept the others.
+			if time.Since(last) < lapse {
+				_ = s.clear(ctx, lapse, s.halt)
+			}
+			if n%int(silence/heartbeat) == 0 {
+				_ = s.clear(ctx, silence, s.forget)
+			}
+			last = time.Now()
 		}
 		cancel()
 	}
 }
 
-// clear ends the lanes of instances that have been silent for long, and
-// forgets them.
-func (s *Store) clear(ctx context.Context) error {
-	gone, err := s.silent(ctx, silence)
+// clear does something about the instances that have been silent for so long.
+func (s *Store) clear(ctx context.Context, d time.Duration, do func(ctx context.Context, instance string) error) error {
+	gone, err := s.silent(ctx, d)
 	if err != nil {
 		return err
 	}
 	for instance := range gone {
-		if err := s.forget(ctx, instance); err != nil {
+		if err := do(ctx, instance); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// forget ends the lanes of an instance, and removes what says that it is there.
-func (s *Store) forget(ctx context.Context, instance string) error {
+// halt ends what an instance has under way: its transactions, and its lanes. If
+// it was only asleep, it begins others.
+func (s *Store) halt(ctx context.Context, instance string) error {
+	var its struct {
+		Sessions []bson.Raw `bson:"sessions"`
+	}
+	err := s.db.Collection(instances).FindOne(ctx, field("_id", instance), options.FindOne().SetHint(byID)).Decode(&its)
+	if err == nil && len(its.Sessions) > 0 {
+		err = s.kill(ctx, its.Sessions...)
+	}
+	if err := orNone(err); err != nil {
+		return err
+	}
+	return s.endLanes(ctx, instance)
+}
+
+func (s *Store) endLanes(ctx context.Context, instance string) error {
 	cur, err := s.db.Collection(lanes).Find(ctx, bson.D{{Key: "instance", Value: instance}, {Key: "ended", Value: nil}},
 		options.Find().SetHint(byInstance))
 	if err != nil {
@@ -96,7 +122,16 @@ func (s *Store) forget(ctx context.Context, instance string) error {
 			return err
 		}
 	}
-	_, err = s.db.Collection(instances).DeleteOne(ctx, field("_id", instance))
+	return nil
+}
+
+// forget ends what an instance has under way, and removes what says that it is
+// there.
+func (s *Store) forget(ctx context.Context, instance string) error {
+	if err := s.halt(ctx, instance); err != nil {
+		return err
+	}
+	_, err := s.db.Collection(instances).DeleteOne(ctx, field("_id", instance))
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"firebreak/operations/job"
 	"firebreak/store"
@@ -131,12 +132,13 @@ func isNone(err error) bool { return errors.Is(err, mongo.ErrNoDocuments) }
 // The count is what makes it a write: setting a field to what it is would be
 // none, and nothing would conflict with it.
 func (s *Store) underJob(ctx context.Context, id string, open bson.D, f func(ctx context.Context) error) error {
+	end := time.Now().Add(enduring)
 	give, err := s.turns.take(ctx, jobs, id)
 	if err != nil {
 		return err
 	}
 	defer give()
-	return s.transact(ctx, func(ctx context.Context) error {
+	return s.transactUntil(ctx, end, func(ctx context.Context) error {
 		res, err := s.db.Collection(jobs).UpdateOne(ctx, append(field("_id", id), open...),
 			field("$inc", field("writes", 1)), options.UpdateOne().SetHint(byID))
 		if err != nil {

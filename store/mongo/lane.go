@@ -12,23 +12,17 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// queue is what an instance has to commit to one tenant. Its lanes take from
-// it, each as much as waits.
-type queue struct {
-	no       uint16 // the tenant's
-	requests chan *request
-	lanes    sync.WaitGroup
-}
-
-// lanesEach is how many lanes an instance has to a tenant: while the server
-// works on a commit of one, another's is made ready and sent.
-const lanesEach = 2
-
 // lane is what an instance commits to one tenant through. Its commits are
 // serial; those of other lanes go on beside them.
 type lane struct {
-	*queue
-	s       *Store
+	s        *Store
+	tenant   store.Tenant
+	no       uint16 // the tenant's
+	requests chan *request
+	stopped  chan struct{}
+	ending   sync.RWMutex // held by who sends a request
+	ended    bool         // nobody may
+
 	id      int64 // of its document: the tenant's number and the lane's; 0: not opened
 	session *mongo.Session
 }
@@ -58,8 +52,8 @@ func laneID(tenant uint16, no int64) int64 { return int64(tenant)<<32 | no }
 // number is the lane's own in keys.
 func (l *lane) number() uint32 { return uint32(l.id) }
 
-// queueOf is where this instance's commits to a tenant wait.
-func (s *Store) queueOf(ctx context.Context, t store.Tenant) (*queue, error) {
+// laneOf is this instance's lane to a tenant.
+func (s *Store) laneOf(ctx context.Context, t store.Tenant) (*lane, error) {
 	no, err := s.newTenant(ctx, t)
 	if err != nil {
 		return nil, err
@@ -69,22 +63,37 @@ func (s *Store) queueOf(ctx context.Context, t store.Tenant) (*queue, error) {
 	if s.closed {
 		return nil, store.ErrClosed
 	}
-	q, ok := s.queues[t]
+	l, ok := s.lanes[t]
 	if !ok {
-		q = &queue{no: no, requests: make(chan *request, 256)}
-		s.queues[t] = q
-		for range lanesEach {
-			l := &lane{queue: q, s: s}
-			q.lanes.Go(l.loop)
-		}
+		l = &lane{s: s, tenant: t, no: no, requests: make(chan *request, 256), stopped: make(chan struct{})}
+		s.lanes[t] = l
+		s.under.Go(l.loop)
 	}
-	return q, nil
+	return l, nil
 }
 
-// stop lets what waits be committed, and ends the lanes.
-func (q *queue) stop() {
-	close(q.requests)
-	q.lanes.Wait()
+// send hands a request to the loop.
+func (l *lane) send(r *request) error {
+	l.ending.RLock()
+	defer l.ending.RUnlock()
+	if l.ended {
+		return store.ErrClosed
+	}
+	select {
+	case l.requests <- r:
+		return nil
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
+}
+
+// stop lets what waits be committed, and ends the loop.
+func (l *lane) stop() {
+	l.ending.Lock()
+	l.ended = true
+	l.ending.Unlock()
+	close(l.requests)
+	<-l.stopped
 }
 
 // open makes the lane's document, together with a new generation of the
@@ -144,13 +153,9 @@ func (s *Store) end(ctx context.Context, l laneDoc) error {
 	})
 }
 
-// kill ends a session's transaction.
-func (s *Store) kill(ctx context.Context, session bson.Raw) error {
-	err := s.client.Database("admin").RunCommand(ctx, bson.D{{Key: "killSessions", Value: bson.A{session}}}).Err()
-	if err != nil {
-		return wrap("end a session's transaction", err)
-	}
-	return nil
+// kill ends the transactions of sessions.
+func (s *Store) kill(ctx context.Context, sessions ...bson.Raw) error {
+	return wrap("end a session's transaction", s.client.Database("admin").RunCommand(ctx, field("killSessions", sessions)).Err())
 }
 
 // open is the lane of an id, while it has not ended.

@@ -3,9 +3,7 @@ package mongo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,9 +40,6 @@ type Config struct {
 	skew    func() time.Duration             // is added to the clock that ticks come from; nil: nothing
 }
 
-// defaultDatabase is used where the URI names none.
-const defaultDatabase = "firebreak"
-
 // Store is a store.Store in MongoDB.
 type Store struct {
 	cfg      Config
@@ -54,12 +49,12 @@ type Store struct {
 	names    names
 	watch    watchers
 	turns    turns
+	sessions sessions
 
 	mu      sync.Mutex
-	queues  map[store.Tenant]*queue
+	lanes   map[store.Tenant]*lane
 	closed  bool
-	under   sync.WaitGroup  // calls
-	beside  sync.WaitGroup  // goroutines that live as long as the store
+	under   sync.WaitGroup  // calls and goroutines that use the client
 	life    context.Context //nolint:containedctx // ends with Close; what runs beside the calls lives under it
 	endLife context.CancelFunc
 }
@@ -69,27 +64,17 @@ var _ store.Store = (*Store)(nil)
 // Open connects, makes sure that the server has real transactions, and brings
 // the schema up to date.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	client, err := mongo.Connect(clientOptions(cfg.URI).SetMonitor(cfg.monitor()))
+	client, err := connect(clientOptions(cfg.URI).SetMonitor(cfg.monitor()))
 	if err != nil {
-		return nil, fmt.Errorf("mongo: connect: %w", err)
+		return nil, err
 	}
-	s := &Store{cfg: cfg, client: client, db: client.Database(databaseOf(cfg.URI)), instance: ulid.Make().String(), queues: map[store.Tenant]*queue{}}
+	s := &Store{cfg: cfg, client: client, db: client.Database(databaseOf(cfg.URI)), instance: ulid.Make().String(), lanes: map[store.Tenant]*lane{}}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	if err := s.start(ctx); err != nil {
 		s.endLife()
 		return nil, errors.Join(orContext(ctx, err), client.Disconnect(context.WithoutCancel(ctx)))
 	}
 	return s, nil
-}
-
-// databaseOf is the database that a URI names.
-func databaseOf(uri string) string {
-	_, rest, _ := strings.Cut(uri, "://")
-	rest, _, _ = strings.Cut(rest, "?")
-	if _, name, _ := strings.Cut(rest, "/"); name != "" {
-		return name
-	}
-	return defaultDatabase
 }
 
 func (s *Store) start(ctx context.Context) error {
@@ -105,7 +90,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.beat(ctx); err != nil {
 		return err
 	}
-	s.beside.Go(s.tend)
+	s.under.Go(s.tend)
 	return nil
 }
 
@@ -156,16 +141,18 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	open := s.lanes
 	s.mu.Unlock()
-	s.under.Wait() // nobody waits in a queue any more
-	for _, q := range s.queues {
-		q.stop()
+	for _, l := range open {
+		l.stop()
 	}
 	s.endLife()
-	s.beside.Wait()
+	s.under.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), selection)
 	defer cancel()
-	return errors.Join(s.leave(ctx), s.client.Disconnect(ctx))
+	err := s.leave(ctx)
+	s.sessions.end()
+	return errors.Join(err, s.client.Disconnect(ctx))
 }
 
 // now is the server's clock as an expression of an aggregation.

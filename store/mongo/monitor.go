@@ -29,7 +29,10 @@ func (c Config) monitor() *event.CommandMonitor {
 			if c.started != nil {
 				c.started(e)
 			}
-			name, _ := e.Command.Lookup(e.CommandName).StringValueOK()
+			name, ok := e.Command.Lookup(e.CommandName).StringValueOK()
+			if !ok { // a getMore begins with its cursor
+				name, _ = e.Command.Lookup("collection").StringValueOK()
+			}
 			under.Store(e.RequestID, name)
 		},
 		Succeeded: func(_ context.Context, e *event.CommandSucceededEvent) { ended(&e.CommandFinishedEvent) },

@@ -2,6 +2,7 @@ package mongo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -65,8 +66,15 @@ func (s *Store) newTenant(ctx context.Context, t store.Tenant) (uint16, error) {
 	if err := s.number(ctx, tenants, string(t), maxTenant, rest); err != nil {
 		return 0, err
 	}
-	return s.tenant(ctx, t)
+	if no, err = s.tenant(ctx, t); no == 0 && err == nil {
+		err = errUnseen
+	}
+	return no, err
 }
+
+// errUnseen tells that a number was given, and that the primary, which may be
+// a new one, does not know yet that a majority has it. 0 is nobody's.
+var errUnseen = transientError(errors.New("a number that was given is not seen yet"))
 
 // space is a tenant's space of a type; false if there never was any.
 func (s *Store) space(ctx context.Context, t store.Tenant, typ string) (space, bool, error) {
@@ -103,7 +111,10 @@ func (s *Store) newType(ctx context.Context, typ string) (uint8, error) {
 	if err := s.number(ctx, types, typ, maxType, nil); err != nil {
 		return 0, err
 	}
-	return s.typeNo(ctx, typ)
+	if no, err = s.typeNo(ctx, typ); no == 0 && err == nil {
+		err = errUnseen
+	}
+	return no, err
 }
 
 // typeName is the type of a number.

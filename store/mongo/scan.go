@@ -129,7 +129,7 @@ func (c *scan) sequence(ctx context.Context, from, to versionKey) error {
 	var retry backoff
 	for {
 		last, err := c.follow(ctx, from, to)
-		if err == nil || !c.lost(err) || retry.tries > scanTries || !retry.wait(ctx) {
+		if err == nil || !c.lost(err) || away(err) || retry.tries > scanTries || !retry.wait(ctx) {
 			return err
 		}
 		if last != from {

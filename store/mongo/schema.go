@@ -117,33 +117,35 @@ func (x index) model() mongo.IndexModel {
 
 // recognise tells whether the database may be used, and touches nothing. One
 // that is not Firebreak's, or newer than this binary, is refused.
+//
+// It lists what is there before it reads the mark: an instance that makes the
+// database Firebreak's meanwhile writes the mark before anything else.
 func recognise(ctx context.Context, db *mongo.Database) error {
+	names, err := db.ListCollectionNames(ctx, bson.D{})
+	if err != nil {
+		return wrap("list the collections", err)
+	}
 	var mark struct {
 		Version int `bson:"version"`
 	}
-	err := db.Collection(metas).FindOne(ctx, field("_id", "schema")).Decode(&mark)
-	if isNone(err) {
-		return unclaimed(ctx, db)
-	}
-	if err != nil {
+	err = db.Collection(metas).FindOne(ctx, field("_id", "schema")).Decode(&mark)
+	switch {
+	case isNone(err):
+		return unclaimed(db.Name(), names)
+	case err != nil:
 		return wrap("read the schema", err)
-	}
-	if mark.Version > schemaNow {
+	case mark.Version > schemaNow:
 		return fmt.Errorf("mongo: the database has schema %d and this binary knows %d at most: run a newer firebreak", mark.Version, schemaNow)
 	}
 	return nil
 }
 
-// unclaimed tells whether the database is empty, but for what an instance has
-// that is just making it Firebreak's.
-func unclaimed(ctx context.Context, db *mongo.Database) error {
-	names, err := db.ListCollectionNames(ctx, bson.D{})
-	if err != nil {
-		return wrap("list the collections", err)
-	}
+// unclaimed tells whether a database of these collections is empty, but for
+// what an instance has that is just making it Firebreak's.
+func unclaimed(database string, names []string) error {
 	for _, n := range names {
 		if n != metas && n != probes {
-			return fmt.Errorf("mongo: the database %s is not Firebreak's, and not empty: name another one in the URI", db.Name())
+			return fmt.Errorf("mongo: the database %s is not Firebreak's, and not empty: name another one in the URI", database)
 		}
 	}
 	return nil

@@ -21,8 +21,12 @@ type turn struct {
 	want  int
 }
 
-// take waits for the turn at a document. give must be called.
+// take waits for the turn at a document, as long as a transaction is tried for
+// at most: those before may all find that the server is away. give must be
+// called.
 func (t *turns) take(ctx context.Context, collection, id string) (give func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, enduring)
+	defer cancel()
 	name := collection + "/" + id
 	one := t.wanted(name)
 	select {
