@@ -24,6 +24,7 @@ type attempt struct {
 	id     ulid.ULID // names the commit in the lane
 	writes []write
 	least  store.Tick // the commit is at or after it
+	same   bson.A     // keys of the versions that are current and stay so, as Unchanged says
 }
 
 // write is a version to be written, and where its answer goes.
@@ -92,6 +93,7 @@ func (t *attempt) put(p *wanted, old versionDoc, answer *store.Applied) {
 		*answer = store.Applied{N: old.n, At: old.from, Unchanged: true}
 		if old.n > 0 {
 			answer.Key = old.key.text()
+			t.same = append(t.same, bson.Binary{Data: old.key[:]})
 		}
 		return
 	}
@@ -114,6 +116,13 @@ func (t *attempt) commit(ctx context.Context, retry *backoff) (again bool, err e
 		if err := l.open(ctx); err != nil {
 			return transient(err), err
 		}
+	}
+	if len(t.writes) == 0 {
+		err := t.confirm(ctx)
+		if errors.Is(err, errLaneEnded) {
+			l.id = 0
+		}
+		return errors.Is(err, errStale) || errors.Is(err, errLaneEnded), err
 	}
 	for {
 		at, err := t.transaction(ctx)
@@ -211,7 +220,40 @@ func (t *attempt) write(ctx context.Context, at store.Tick) error {
 	if _, err := c.InsertMany(ctx, docs); err != nil {
 		return err
 	}
+	if err := t.unchanged(ctx); err != nil {
+		return err
+	}
 	return t.extents(ctx)
+}
+
+// unchanged sees, in a transaction that also writes, that what Unchanged says
+// is so. The plan may stand on what a primary read that had been deposed, or
+// that was new and did not know yet what a majority has.
+func (t *attempt) unchanged(ctx context.Context) error {
+	if len(t.same) == 0 {
+		return nil
+	}
+	n, err := t.group.lane.s.db.Collection(versions).CountDocuments(ctx,
+		bson.D{{Key: "_id", Value: field("$in", t.same)}, {Key: "t", Value: int64(store.Forever)}}, options.Count().SetHint(byID))
+	if err == nil && n != int64(len(t.same)) {
+		err = errStale
+	}
+	return err
+}
+
+// confirm is commit where nothing is to be written.
+func (t *attempt) confirm(ctx context.Context) error {
+	l := t.group.lane
+	return l.s.transact(ctx, func(ctx context.Context) error {
+		got, err := l.s.db.Collection(lanes).UpdateOne(ctx, open(l.id), field("$inc", field("raised", int64(1))), options.UpdateOne().SetHint(byID))
+		switch {
+		case err != nil:
+			return err
+		case got.MatchedCount == 0:
+			return errLaneEnded
+		}
+		return t.unchanged(ctx)
+	})
 }
 
 // answer fills in what only the commit's tick tells.

@@ -277,7 +277,7 @@ func (g *group) commit(ctx context.Context) error {
 			}
 			continue
 		}
-		if len(t.writes) == 0 {
+		if len(t.writes) == 0 && len(t.same) == 0 {
 			return nil
 		}
 		again, err := t.commit(ctx, &retry)

@@ -51,6 +51,9 @@
 // transaction is undone, and another plan is made. A new resource is guarded
 // by the same index.
 //
+// A Put that changes nothing is answered only after a transaction that writes
+// the lane has seen that the version is still the current one.
+//
 // A commit whose result is unknown is done again with the same id, and moves
 // the lane only if the lane's last commit does not have that id. The lane's
 // document is written by each, so the two conflict, and one at most is
