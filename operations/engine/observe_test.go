@@ -86,7 +86,7 @@ func TestEachAttemptIsSeenFromItsBeginningToItsEnd(t *testing.T) {
 func TestAnAttemptThatLostItsUnitIsSeenToEndNothing(t *testing.T) {
 	b, w, g := newBench(t), new(witness), newGate()
 	b.create(unit("0"))
-	b.start(run(g.pass), workers(1), w.sees)
+	b.start(run(g.pass), workers(1), w.sees, polls)
 	b.recv("the unit is at work", g.entered)
 	b.clock.advance(2 * lifetime) // the lease runs out
 	b.claim()

@@ -118,11 +118,7 @@ func (t *attempt) commit(ctx context.Context, retry *backoff) (again bool, err e
 		}
 	}
 	if len(t.writes) == 0 {
-		err := t.confirm(ctx)
-		if errors.Is(err, errLaneEnded) {
-			l.id = 0
-		}
-		return errors.Is(err, errStale) || errors.Is(err, errLaneEnded), err
+		return t.confirmed(ctx)
 	}
 	for {
 		at, err := t.transaction(ctx)
@@ -241,7 +237,16 @@ func (t *attempt) unchanged(ctx context.Context) error {
 	return err
 }
 
-// confirm is commit where nothing is to be written.
+// confirmed is commit where nothing is to be written.
+func (t *attempt) confirmed(ctx context.Context) (again bool, err error) {
+	err = t.confirm(ctx)
+	if errors.Is(err, errLaneEnded) {
+		t.group.lane.id = 0
+	}
+	return errors.Is(err, errStale) || errors.Is(err, errLaneEnded), err
+}
+
+// confirm looks at what is unchanged in a transaction of its own.
 func (t *attempt) confirm(ctx context.Context) error {
 	l := t.group.lane
 	return l.s.transact(ctx, func(ctx context.Context) error {
