@@ -79,8 +79,8 @@ type Progress struct {
 
 // A batch, and a chunk on its way to be parsed, ends at whichever comes first.
 const (
-	batchBytes     = 4 << 20
-	batchResources = 2000
+	batchBytes     = 2 << 20
+	batchResources = 1000
 	chunkBytes     = 256 << 10
 )
 

@@ -31,7 +31,7 @@ func TestNothingIsLostOrRepeatedOverManyChunksAndBatches(t *testing.T) {
 		t.Errorf("told of progress %d times", len(l.progress))
 	}
 	for _, n := range l.sink.puts {
-		if n > 2000 {
+		if n > 1000 {
 			t.Errorf("%d in one batch", n)
 		}
 	}

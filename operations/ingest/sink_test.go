@@ -226,7 +226,7 @@ func TestResourcesOfFiveMegabytesAreTaken(t *testing.T) {
 		for _, r := range rs {
 			size += len(r.Body)
 		}
-		if len(rs) > 1 && size > 4<<20 {
+		if len(rs) > 1 && size > 2<<20 {
 			t.Errorf("%d bytes in one batch", size)
 		}
 		return through.Put(ctx, rs)
@@ -262,5 +262,5 @@ func TestAStoreThatClosesEndsTheLoad(t *testing.T) {
 	if err := l.run(t.Context(), l.sources(l.dir)); !errors.Is(err, store.ErrClosed) {
 		t.Error(err)
 	}
-	l.wantSum(2000, 0, 0, 0)
+	l.wantSum(1000, 0, 0, 0)
 }
