@@ -16,7 +16,7 @@ VERSITYGW_VERSION := v1.8.0
 VERSITYGW_BIN     := $(CURDIR)/.tools/$(VERSITYGW_VERSION)/versitygw
 
 # The packages where goroutines meet.
-RACE     ?= ./operations/... ./store/... ./cmd/firebreak
+RACE     ?= ./operations/... ./store/... ./cmd/...
 FUZZTIME ?= 20s
 DATA     ?=
 STORE    ?=

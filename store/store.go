@@ -158,7 +158,7 @@ type CohortID string
 
 // Selection says which versions are meant. Each member narrows it.
 type Selection struct {
-	At    Tick     // those current at At: the T of a barrier
+	At    Tick     // those current at At: the T of a barrier of the tenant
 	After Tick     // those that became current after After; 0: all
 	Types []string // nil: all
 	IDs   []string // those with one of these logical ids; nil: all

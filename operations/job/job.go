@@ -186,6 +186,18 @@ func (j Job) Poll(now time.Time) Verdict {
 	return Pending
 }
 
+// DiscardAt is from when all that the job left may be removed; zero while it is
+// not final.
+func (j Job) DiscardAt() time.Time {
+	switch {
+	case !j.State.Final():
+		return time.Time{}
+	case !j.Dismissed.IsZero():
+		return j.Dismissed
+	}
+	return j.Expires
+}
+
 // Discard tells whether all that the job left can be removed: it is dismissed
 // or expired, and nothing of it is at work any more.
 func (j Job) Discard(now time.Time) bool {

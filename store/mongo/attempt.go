@@ -72,13 +72,13 @@ func (t *attempt) plan(ctx context.Context) error {
 }
 
 func (t *attempt) request(r *request, there map[string]versionDoc) error {
-	mine := len(t.writes)
+	writes, same := len(t.writes), len(t.same)
 	r.out = make([]store.Applied, len(r.puts))
 	for i := range r.puts {
 		p := &r.puts[i]
 		old, ok := there[p.resource]
 		if p.Expect == store.Absent && ok || p.Expect > 0 && p.Expect != old.n {
-			t.writes = t.writes[:mine]
+			t.writes, t.same = t.writes[:writes], t.same[:same]
 			return store.ErrConflict
 		}
 		t.put(p, old, &r.out[i])

@@ -19,7 +19,7 @@ import (
 const (
 	primaryWait = 10 * time.Second
 	commitWait  = 20 * time.Second
-	slack       = 15 * time.Second
+	slack       = 10 * time.Second
 )
 
 // call is one call of a store.

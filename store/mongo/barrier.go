@@ -22,19 +22,20 @@ func (s *Store) Barrier(ctx context.Context, t store.Tenant, round time.Duration
 	if err != nil {
 		return 0, failed(ctx, err)
 	}
-	step := store.Tick(max(round.Milliseconds(), 1))
 	began := time.Now()
 	for retry := (backoff{}); ; {
-		at, early, err := s.tryBarrier(ctx, no, step, time.Since(began) > enduring)
+		tried := time.Now()
+		at, early, err := s.tryBarrier(ctx, no, round, time.Since(began) > enduring)
 		switch {
 		case err == nil && early == 0:
+			s.clocks.note(no, at)
 			return at, nil
 		case err == nil:
 			if err := wait(ctx, early); err != nil {
 				return 0, err
 			}
 			began = time.Now()
-		case away(err), !errors.Is(err, errUnsettled) && (!transient(err) || time.Since(began) > enduring),
+		case gone(err, tried), !errors.Is(err, errUnsettled) && (!transient(err) || time.Since(began) > enduring),
 			time.Since(began) > settling, !retry.wait(ctx):
 			return 0, failed(ctx, err)
 		}
@@ -50,7 +51,7 @@ var errUnsettled = transientError(errors.New("the lanes of the tenant did not se
 
 // tryBarrier is one try. early: it would be so much too early, and T is not
 // written. Lanes that do not move are ended if it is the last resort.
-func (s *Store) tryBarrier(ctx context.Context, tenant uint16, step store.Tick, last bool) (at store.Tick, early time.Duration, err error) {
+func (s *Store) tryBarrier(ctx context.Context, tenant uint16, round time.Duration, last bool) (at store.Tick, early time.Duration, err error) {
 	t, open, err := s.lanesOf(ctx, tenant)
 	if err != nil {
 		return 0, 0, err
@@ -65,7 +66,7 @@ func (s *Store) tryBarrier(ctx context.Context, tenant uint16, step store.Tick, 
 	// acknowledged by a majority. What is committed after it is later than T,
 	// so the second one need not tell of anything.
 	for range 2 {
-		if at, early = instant(now, clock, step); early > 0 {
+		if at, early = store.BarrierAt(now, clock, round); early > 0 {
 			return 0, early, nil
 		}
 		if clock, err = s.raiseAll(ctx, open, at, last); err != nil {
@@ -83,18 +84,6 @@ func (s *Store) tryBarrier(ctx context.Context, tenant uint16, step store.Tick, 
 		err = errUnsettled
 	}
 	return at, 0, err
-}
-
-// instant is the T of a barrier where the tenant's clock is so far. early: it
-// is to wait for so long, and then to look again.
-func instant(now, clock, step store.Tick) (at store.Tick, early time.Duration) {
-	at = (max(now, clock) + step - 1) / step * step
-	// Steps that wait keep the clock within one; if it is further, the server's
-	// was set back, and there is no waiting for that.
-	if ahead := at - step - now; ahead > 0 && clock <= now+2*step {
-		return 0, time.Duration(min(ahead, step)) * time.Millisecond
-	}
-	return at, 0
 }
 
 // raiseAll raises the lanes to a tick. It returns that of the latest commit on
@@ -121,15 +110,6 @@ func (s *Store) lanesOf(ctx context.Context, tenant uint16) (t tenantDoc, open [
 		return t, nil, err
 	}
 	return t, open, cur.All(ctx, &open)
-}
-
-// latest is the tenant's clock: the last commit or barrier.
-func latest(t tenantDoc, open []laneDoc) store.Tick {
-	at := t.Clock
-	for _, l := range open {
-		at = max(at, l.At)
-	}
-	return store.Tick(at)
 }
 
 // patience is how long a barrier waits for a commit under way before it looks
@@ -176,19 +156,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// Clock is store.Committer.
-func (s *Store) Clock(ctx context.Context, t store.Tenant) (store.Tick, error) {
-	leave, err := s.enter(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer leave()
-	no, err := s.tenant(ctx, t)
-	if err != nil || no == 0 {
-		return 0, failed(ctx, err)
-	}
-	doc, open, err := s.lanesOf(ctx, no)
-	return latest(doc, open), failed(ctx, err)
 }

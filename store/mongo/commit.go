@@ -87,7 +87,7 @@ func (s *Store) prepare(ctx context.Context, r *request, tenant uint16, b store.
 			w.name()
 		}
 		d := w.document()
-		if d.size() > s.cfg.maxResource() {
+		if d.size() > s.cfg.maxDocument() {
 			return store.ErrTooLarge
 		}
 		r.bytes += d.size()
@@ -99,9 +99,9 @@ func (s *Store) prepare(ctx context.Context, r *request, tenant uint16, b store.
 	return nil
 }
 
-func (c Config) maxResource() int {
-	if c.MaxResource > 0 {
-		return min(c.MaxResource, maxDocument)
+func (c Config) maxDocument() int {
+	if c.most > 0 {
+		return c.most
 	}
 	return maxDocument
 }

@@ -28,7 +28,7 @@ func (s *Store) Create(ctx context.Context, j job.Job, us []job.Unit, l store.Li
 	}
 	defer leave()
 	out, err := s.create(ctx, j, us, l)
-	s.watch.wake(err)
+	s.watch.Wake(err)
 	return out, failed(ctx, err)
 }
 

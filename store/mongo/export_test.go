@@ -24,3 +24,10 @@ func (s *Store) Silence() { s.endLife() }
 
 // MaxDocument is the most that a version may have, whatever the configuration.
 const MaxDocument = maxDocument
+
+// Limited is the configuration of a store whose documents have so many bytes
+// at most.
+func (c Config) Limited(bytes int) Config {
+	c.most = bytes
+	return c
+}

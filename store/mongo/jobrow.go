@@ -53,21 +53,17 @@ func columnsOf(j job.Job) (jobColumns, error) {
 	}
 	return jobColumns{
 		Client: j.Owner.Client, User: j.Owner.User, Kind: j.Kind, State: string(j.State),
-		Cancel: !j.CancelRequested.IsZero(), DiscardAt: discardAt(j), Dismissed: !j.Dismissed.IsZero(),
+		Cancel: !j.CancelRequested.IsZero(), DiscardAt: ms(j.DiscardAt()), Dismissed: !j.Dismissed.IsZero(),
 		Doc: doc, Version: ulid.Make().String(), Idem: idem(j),
 	}, nil
 }
 
-// discardAt is from when, in ms, a job may need the engine: 0 while it is not
-// final.
-func discardAt(j job.Job) int64 {
-	switch {
-	case !j.State.Final():
+// ms is an instant as a column; the zero time is 0.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
 		return 0
-	case !j.Dismissed.IsZero():
-		return j.Dismissed.UnixMilli()
 	}
-	return j.Expires.UnixMilli()
+	return t.UnixMilli()
 }
 
 // idem is the key that a job keeps from others; nil: none. It is bytes, as a

@@ -76,7 +76,7 @@ func (s *Store) Update(ctx context.Context, t store.Tenant, id string, f func(jo
 			return job.Job{}, failed(ctx, err)
 		}
 		if replaced {
-			s.watch.wake(nil)
+			s.watch.Wake(nil)
 			return next, nil
 		}
 	}

@@ -40,7 +40,7 @@ func absent(t *testing.T, s *mongo.Store, ids ...string) {
 func besides(t *testing.T, uri string) int {
 	t.Helper()
 	const limit = 10_000
-	s := open(t, mongo.Config{URI: uri, MaxResource: limit})
+	s := open(t, mongo.Config{URI: uri}.Limited(limit))
 	return limit + 1 - sort.Search(limit, func(size int) bool {
 		if size < 200 {
 			return false

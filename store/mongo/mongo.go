@@ -27,15 +27,13 @@ type Config struct {
 	URI string
 	// Now takes the place of the server's clock in tests; nil: the server's.
 	Now func() time.Time
-	// MaxResource is the most bytes of one version, its terms included, and
-	// never more than what fits a document; 0: that.
-	MaxResource int
 	// Observe is told of each commit: how many requests shared it, the bytes of
 	// bodies in them, and how long it took. nil: nobody is.
 	Observe func(requests, bytes int, took time.Duration)
 	// Log is told of commands that take a second or more; nil: it is not.
 	Log *slog.Logger
 
+	most    int                              // bytes of a version's document; 0: maxDocument
 	started func(*event.CommandStartedEvent) // sees every command
 	skew    func() time.Duration             // is added to the clock that ticks come from; nil: nothing
 }
@@ -47,7 +45,8 @@ type Store struct {
 	db       *mongo.Database
 	instance string // this Store's own name among those that share the database
 	names    names
-	watch    watchers
+	clocks   clocks
+	watch    store.Watchers
 	turns    turns
 	sessions sessions
 

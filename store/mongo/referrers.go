@@ -19,7 +19,7 @@ func (s *Store) Referrers(ctx context.Context, t store.Tenant, at store.Tick, ty
 		return nil, err
 	}
 	defer leave()
-	sp, ok, err := s.space(ctx, t, typ)
+	sp, ok, err := s.spaceAt(ctx, t, typ, at)
 	if err != nil || !ok {
 		return nil, failed(ctx, err)
 	}

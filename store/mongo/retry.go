@@ -36,7 +36,7 @@ func (s *Store) Retry(ctx context.Context, t store.Tenant, jobID string, now tim
 	if err != nil {
 		return job.Job{}, failed(ctx, err)
 	}
-	s.watch.wake(nil)
+	s.watch.Wake(nil)
 	return next, nil
 }
 

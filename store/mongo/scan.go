@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"firebreak/store"
 
@@ -24,7 +25,7 @@ func (s *Store) Scan(ctx context.Context, t store.Tenant, sel store.Selection, r
 	if sel.Types != nil && !slices.Contains(sel.Types, r.Type) {
 		return nil
 	}
-	sp, ok, err := s.space(ctx, t, r.Type)
+	sp, ok, err := s.spaceAt(ctx, t, r.Type, sel.At)
 	if err != nil || !ok {
 		return failed(ctx, err)
 	}
@@ -128,8 +129,9 @@ func span(from, to versionKey) bson.E {
 func (c *scan) sequence(ctx context.Context, from, to versionKey) error {
 	var retry backoff
 	for {
+		began := time.Now()
 		last, err := c.follow(ctx, from, to)
-		if err == nil || !c.lost(err) || away(err) || retry.tries > scanTries || !retry.wait(ctx) {
+		if err == nil || !c.lost(err) || last == from && gone(err, began) || retry.tries > scanTries || !retry.wait(ctx) {
 			return err
 		}
 		if last != from {

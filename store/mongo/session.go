@@ -119,6 +119,12 @@ func away(err error) bool {
 	return errors.As(err, &selection)
 }
 
+// gone tells that, or that a call which began at the instant has waited as long:
+// of a read that the driver sends again it gives the error of the first time.
+func gone(err error, began time.Time) bool {
+	return away(err) || time.Since(began) >= selection
+}
+
 // The codes of errors by which a server says that it does not serve now.
 const (
 	hostUnreachable        = 6

@@ -61,6 +61,9 @@ func (s *Store) split(ctx context.Context, t store.Tenant, sel store.Selection, 
 	if err != nil || tenant == 0 {
 		return nil, err
 	}
+	if err := s.reached(ctx, tenant, sel.At); err != nil {
+		return nil, err
+	}
 	known, err := s.allTypes(ctx)
 	if err != nil {
 		return nil, err

@@ -98,7 +98,7 @@ func (s *Store) End(ctx context.Context, f store.Fence, e job.UnitEnd) error {
 		}
 		return s.endParts(ctx, f, e)
 	})
-	s.watch.wake(err)
+	s.watch.Wake(err)
 	return failed(ctx, err)
 }
 

@@ -275,28 +275,23 @@ func (c *committing) link() error {
 
 // Barrier is store.Committer.
 func (s *Store) Barrier(ctx context.Context, t store.Tenant, round time.Duration) (store.Tick, error) {
-	step := store.Tick(max(round.Milliseconds(), 1))
 	for {
-		var at, ahead store.Tick
+		var at store.Tick
+		var early time.Duration
 		err := s.w.do(ctx, 0, func(x *tx) error {
 			no, err := x.tenant(t)
 			if err != nil {
 				return err
 			}
-			clock := x.clock(no)
-			at = (max(x.now, clock) + step - 1) / step * step
-			// Steps that wait keep the clock within one; if it is further, the
-			// machine's was set back, and there is no waiting for that.
-			if ahead = at - step - x.now; ahead > 0 && clock <= x.now+2*step {
-				return nil
+			if at, early = store.BarrierAt(x.now, x.clock(no), round); early == 0 {
+				x.clocks[no] = at
 			}
-			ahead, x.clocks[no] = 0, at
 			return nil
 		})
-		if err != nil || ahead <= 0 {
+		if err != nil || early == 0 {
 			return at, err
 		}
-		if err := wait(ctx, time.Duration(min(ahead, step))*time.Millisecond); err != nil {
+		if err := wait(ctx, early); err != nil {
 			return 0, err
 		}
 	}

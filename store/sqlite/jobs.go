@@ -43,7 +43,7 @@ func (s *Store) Create(ctx context.Context, j job.Job, units []job.Unit, l store
 	if err != nil {
 		return job.Job{}, err
 	}
-	s.watch.wake(nil)
+	s.watch.Wake(nil)
 	return out, nil
 }
 
@@ -97,7 +97,7 @@ func (t *tx) putJob(query string, tenant int64, j job.Job) error {
 	stmt.BindText(2, j.Owner.User)
 	stmt.BindText(3, string(j.State))
 	stmt.BindBool(4, !j.CancelRequested.IsZero())
-	stmt.BindInt64(5, discardAt(j))
+	stmt.BindInt64(5, ms(j.DiscardAt()))
 	stmt.BindText(6, string(doc))
 	stmt.BindText(7, j.Kind)
 	stmt.BindBool(8, !j.Dismissed.IsZero())
@@ -106,18 +106,6 @@ func (t *tx) putJob(query string, tenant int64, j job.Job) error {
 	stmt.BindText(11, j.ID)
 	_, err = stmt.Step()
 	return err
-}
-
-// discardAt is from when, in ms, a job may need the engine: 0 while it is not
-// final.
-func discardAt(j job.Job) int64 {
-	switch {
-	case !j.State.Final():
-		return 0
-	case !j.Dismissed.IsZero():
-		return j.Dismissed.UnixMilli()
-	}
-	return j.Expires.UnixMilli()
 }
 
 // Job is store.Jobs.
@@ -208,7 +196,7 @@ func (s *Store) replace(ctx context.Context, t store.Tenant, id string, f func(j
 	if err != nil {
 		return job.Job{}, err
 	}
-	s.watch.wake(nil)
+	s.watch.Wake(nil)
 	return j, nil
 }
 

@@ -60,7 +60,7 @@ type Store struct {
 	lock    *os.File
 	readers *sqlitex.Pool
 	w       *writer
-	watch   watchers
+	watch   store.Watchers
 	owners  sync.Map // number → store.Owner
 	done    chan struct{}
 	checked chan struct{}

@@ -224,7 +224,7 @@ func (s *Store) End(ctx context.Context, f store.Fence, e job.UnitEnd) error {
 		}
 		return x.endParts(no, f, e)
 	})
-	s.watch.wake(err)
+	s.watch.Wake(err)
 	return err
 }
 

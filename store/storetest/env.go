@@ -190,6 +190,14 @@ func (e *env) barrierOf(round time.Duration) store.Tick {
 	return at
 }
 
+// barrierIn is a barrier of the tenant, after all that was committed in it.
+func (e *env) barrierIn(t store.Tenant) store.Tick {
+	e.Helper()
+	at, err := e.Barrier(e.ctx, t, time.Millisecond)
+	e.ok("Barrier", err)
+	return at
+}
+
 func numbers(vs []store.Version) []int64 {
 	ns := make([]int64, len(vs))
 	for i, v := range vs {

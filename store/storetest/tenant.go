@@ -36,15 +36,14 @@ func tenantScans(e *env) {
 	e.commitIn(north, write("Patient/1", "a"), write("Observation/1", "a", "1"))
 	e.commitIn(south, write("Patient/1", "a"), write("Patient/2", "a"), write("Observation/1", "a", "2"))
 	e.commitIn(south, write("Patient/1", "b"))
-	at, err := e.Barrier(e.ctx, south, 1)
-	e.ok("Barrier", err)
-	at = max(at, e.barrier())
+	at := e.barrierIn(north)
+	there := e.barrierIn(south)
 	e.yieldsIn(north, store.Selection{At: at}, "Patient/1 v1", "Observation/1 v1")
-	e.yieldsIn(south, store.Selection{At: at}, "Patient/1 v2", "Patient/2 v1", "Observation/1 v1")
+	e.yieldsIn(south, store.Selection{At: there}, "Patient/1 v2", "Patient/2 v1", "Observation/1 v1")
 	e.yieldsIn("nowhere", store.Selection{At: at})
 	e.yieldsIn(north, store.Selection{At: at, IDs: []string{"2"}})
 	e.yieldsIn(north, store.Selection{At: at, Compartments: true, Types: []string{"Observation"}}, "Observation/1 v1")
-	for _, r := range e.ranges(south, store.Selection{At: at}, 1<<20) {
+	for _, r := range e.ranges(south, store.Selection{At: there}, 1<<20) {
 		for _, v := range e.walk(north, store.Selection{At: at}, r, "") {
 			e.that(v.Owner == somebody() && v.N == 1 && v.ID.ID == "1", "north's scan of south's range gives %s", label(v))
 		}
@@ -56,11 +55,8 @@ func tenantCohort(e *env) {
 		e.commitIn(t, write("Patient/1", "a"), write("Observation/1", "a", "1"))
 	}
 	c := e.cohortIn(south, "1")
-	at, err := e.Barrier(e.ctx, south, 1)
-	e.ok("Barrier", err)
-	at = max(at, e.barrier())
-	e.yieldsIn(south, store.Selection{At: at, Cohort: c}, "Patient/1 v1", "Observation/1 v1")
-	e.yieldsIn(north, store.Selection{At: at, Cohort: c})
+	e.yieldsIn(south, store.Selection{At: e.barrierIn(south), Cohort: c}, "Patient/1 v1", "Observation/1 v1")
+	e.yieldsIn(north, store.Selection{At: e.barrierIn(north), Cohort: c})
 	e.same("its members, asked by another", e.members(c, 9), nil)
 }
 
