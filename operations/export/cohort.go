@@ -66,44 +66,21 @@ func notMembers(n int) []fhir.Issue {
 	}}
 }
 
-// members reads the Group and those nested in it, each once, however they name
-// each other.
+// members reads the Group and those nested in it.
 func (a attempt) members(ctx context.Context) (selection.Membership, error) {
-	var all selection.Membership
-	seen := map[string]bool{a.request.Group: true}
-	for queue := []string{a.request.Group}; len(queue) > 0; queue = queue[1:] {
-		body, err := a.group(ctx, queue[0])
-		if err != nil {
-			return all, err
-		}
-		if body == nil && queue[0] == a.request.Group {
+	all, absent, err := selection.MembersAt(ctx, a.cfg.Store, a.fence.Tenant, a.request.Group, store.TickOf(a.job.TransactionTime))
+	if err != nil {
+		return all, err
+	}
+	for _, id := range absent {
+		if id == a.request.Group {
 			return all, &job.Failure{Permanent: true, Reason: job.Reason{
 				Code: string(fhir.CodeNotFound), Message: "the Group was deleted before the export began",
 			}}
 		}
-		if body == nil {
-			all.LeftOut = append(all.LeftOut, a.absent(fhir.ID{Type: "Group", ID: queue[0]}))
-			continue
-		}
-		m := selection.Members(body, a.job.TransactionTime)
-		for _, id := range m.Groups {
-			if !seen[id] {
-				seen[id] = true
-				queue = append(queue, id)
-			}
-		}
-		all.Add(m)
+		all.LeftOut = append(all.LeftOut, a.absent(fhir.ID{Type: "Group", ID: id}))
 	}
 	return all, nil
-}
-
-// group reads a Group as of the job's instant; nil if there was none.
-func (a attempt) group(ctx context.Context, id string) (body []byte, err error) {
-	err = a.each(ctx, store.Selection{Types: []string{"Group"}, IDs: []string{id}}, func(v *store.Version) error {
-		body = slices.Clone(v.Body)
-		return nil
-	})
-	return body, err
 }
 
 // each yields what is selected as of the job's instant.
