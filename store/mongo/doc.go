@@ -6,8 +6,9 @@
 // Writes are acknowledged by a majority, from its journals. Reading is from
 // the primary, of what a majority has; scans and barriers read what the primary
 // has (see local). A call waits 10 s for a primary to be chosen. The pool is the
-// driver's (100 connections a server); an instance uses one for each call that
-// is under way and one for each tenant that is written to. What the server
+// driver's (100 connections a server, or maxPoolSize of the URI) and one more
+// for the change stream; an instance uses one for each call that is under way
+// and one for each tenant that is written to. What the server
 // says that it cannot do now is store.ErrTransient.
 //
 // # Documents
@@ -120,6 +121,18 @@
 //
 // A job, a unit, a member, a find and a part are a document each. Every write
 // under a fence also writes the job's document, so that nothing is written
-// once a job's end was acknowledged. Idle instances look for work once a
-// second; change streams would tell sooner, and are not used.
+// once a job's end was acknowledged.
+//
+// # How idle instances hear of work
+//
+// They look for it once a second, by queries that indexes answer. Where the
+// server has change streams they hear of it sooner: while anybody watches, a
+// Store holds one stream of the database, cut down by the server to what may
+// mean work, and to the tokens of that; no content travels. A stream that
+// breaks is opened again, which hints once, as something may have been missed.
+// A server that refuses the first one for good is not asked again. The stream
+// is a hint and nothing depends on it: the looking goes on beside it, as a
+// lease ends without a change. It has run against answers that follow MongoDB's
+// documentation, given in the place of a server that has none, and never
+// against a real mongod.
 package mongo

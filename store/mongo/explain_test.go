@@ -35,7 +35,7 @@ var few = []string{"type", "instance", "probe"}
 var explained = []string{"find", "aggregate", "update", "delete", "findAndModify", "count", "distinct"}
 
 func (a *asked) see(e *event.CommandStartedEvent) {
-	if !slices.Contains(explained, e.CommandName) {
+	if !slices.Contains(explained, e.CommandName) || ofStream(e) {
 		return
 	}
 	a.mu.Lock()

@@ -19,6 +19,13 @@ func (c Config) Skewed(f func() time.Duration) Config {
 	return c
 }
 
+// Glancing is the configuration of a store whose watchers are woken by
+// themselves that often.
+func (c Config) Glancing(every time.Duration) Config {
+	c.glance = every
+	return c
+}
+
 // Silence ends what says that the instance is there, as if it had died.
 func (s *Store) Silence() { s.endLife() }
 

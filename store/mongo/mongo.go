@@ -30,11 +30,14 @@ type Config struct {
 	// Observe is told of each commit: how many requests shared it, the bytes of
 	// bodies in them, and how long it took. nil: nobody is.
 	Observe func(requests, bytes int, took time.Duration)
-	// Log is told of commands that take a second or more; nil: it is not.
+	// Log is told of commands that take a second or more and, at the debug
+	// level, that the database gives no change stream, so that idle instances
+	// only poll; nil: it is not.
 	Log *slog.Logger
 
 	most    int                              // bytes of a version's document; 0: maxDocument
 	started func(*event.CommandStartedEvent) // sees every command
+	glance  time.Duration                    // how often watchers are woken by themselves; 0: glance
 	skew    func() time.Duration             // is added to the clock that ticks come from; nil: nothing
 }
 
@@ -47,6 +50,7 @@ type Store struct {
 	names    names
 	clocks   clocks
 	watch    store.Watchers
+	changes  changes
 	turns    turns
 	sessions sessions
 
@@ -94,10 +98,20 @@ func (s *Store) start(ctx context.Context) error {
 }
 
 // clientOptions are what every client of ours has: acknowledged means on the
-// disks of a majority, and reading is from the primary.
+// disks of a majority, and reading is from the primary. A pool has room for one
+// connection more than it is told to: the change stream has one nearly all the
+// time, and no commit is to wait for that.
 func clientOptions(uri string) *options.ClientOptions {
 	journal := true
-	return options.Client().SetAppName("firebreak").ApplyURI(uri).
+	o := options.Client().SetAppName("firebreak").ApplyURI(uri)
+	most := uint64(100)
+	if o.MaxPoolSize != nil {
+		most = *o.MaxPoolSize
+	}
+	if most > 0 { // 0: there is no limit
+		o.SetMaxPoolSize(most + 1)
+	}
+	return o.
 		SetServerSelectionTimeout(selection).
 		SetWriteConcern(&writeconcern.WriteConcern{W: "majority", Journal: &journal}).
 		SetReadConcern(readconcern.Majority()).

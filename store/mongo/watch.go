@@ -10,18 +10,20 @@ import (
 // glance is how often a watcher is woken by itself.
 const glance = time.Second
 
-// Watch is store.Units. What this instance does wakes at once; for what others
-// do the channel gets a value every second. Change streams would tell of that
-// sooner, at the price of a cursor that is open all the time, on a stream of
-// all that happens to units; an engine looks for work each second anyway.
+// Watch is store.Units. What this instance does wakes at once, and so does what
+// others do where the server has change streams, see follow. The channel gets a
+// value every second besides: a lease ends without a change, and not every
+// server has them.
 func (s *Store) Watch(ctx context.Context) <-chan struct{} {
 	ch := s.watch.Add(ctx)
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return ch // closed, or nobody listens
 	}
+	s.join()
 	go func() {
 		defer leave()
+		defer s.part()
 		s.glance(ctx, ch)
 	}()
 	return ch
@@ -29,7 +31,11 @@ func (s *Store) Watch(ctx context.Context) <-chan struct{} {
 
 // glance hints now and then until ctx or the store ends.
 func (s *Store) glance(ctx context.Context, ch chan struct{}) {
-	tick := time.NewTicker(glance)
+	every := glance
+	if s.cfg.glance > 0 {
+		every = s.cfg.glance
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {

@@ -16,17 +16,18 @@ import (
 )
 
 // wire stands between a store and an engine, and can lose answers: the command
-// was done, and nobody hears of it.
+// was done, and nobody hears of it. It can also answer in the engine's place.
 type wire struct {
 	engine string
 	listen net.Listener
 	all    sync.WaitGroup
 
-	mu    sync.Mutex
-	ends  map[net.Conn]bool
-	names []string // whose answers are lost
-	times int      // how many more
-	lost  map[uint32]bool
+	mu      sync.Mutex
+	ends    map[net.Conn]bool
+	names   []string // whose answers are lost
+	times   int      // how many more
+	lost    map[uint32]bool
+	instead func(client net.Conn, message []byte) bool // true: the engine is not to hear of it
 }
 
 // wireTo begins to listen. The store is to be opened at its URI.
@@ -64,6 +65,13 @@ func (w *wire) left() int {
 	return w.times
 }
 
+// answer has f see each command before the engine does.
+func (w *wire) answer(f func(client net.Conn, message []byte) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.instead = f
+}
+
 func (w *wire) close() {
 	_ = w.listen.Close()
 	w.mu.Lock()
@@ -89,13 +97,13 @@ func (w *wire) serve() {
 		w.mu.Lock()
 		w.ends[client], w.ends[server] = true, true
 		w.mu.Unlock()
-		w.all.Go(func() { w.carry(client, server, w.asked) })
+		w.all.Go(func() { w.carry(client, server, func(m []byte) ([]byte, bool) { return w.asked(client, m) }) })
 		w.all.Go(func() { w.carry(server, client, w.answered) })
 	}
 }
 
 // carry passes messages on until one is lost, and then hangs up.
-func (w *wire) carry(from, to net.Conn, pass func(message []byte) bool) {
+func (w *wire) carry(from, to net.Conn, pass func(message []byte) (on []byte, ok bool)) {
 	defer func() {
 		_, _ = from.Close(), to.Close()
 		w.mu.Lock()
@@ -108,37 +116,47 @@ func (w *wire) carry(from, to net.Conn, pass func(message []byte) bool) {
 			return
 		}
 		message := append(head, make([]byte, binary.LittleEndian.Uint32(head)-4)...)
-		if _, err := io.ReadFull(from, message[4:]); err != nil || !pass(message) {
+		if _, err := io.ReadFull(from, message[4:]); err != nil {
 			return
 		}
-		if _, err := to.Write(message); err != nil {
+		on, ok := pass(message)
+		if !ok {
+			return
+		}
+		if _, err := to.Write(on); err != nil {
 			return
 		}
 	}
 }
 
-// asked notes the commands whose answers are to be lost. A message is a head of
-// 16 bytes, 4 of flags, and a section: its kind, and the document whose first
-// member is the command.
-func (w *wire) asked(message []byte) bool {
-	const document = 16 + 4 + 1
+// document is where a message has its command. A message is a head of 16 bytes,
+// 4 of flags, and a section: its kind, and the document whose first member is
+// the command.
+const document = 16 + 4 + 1
+
+// asked notes the commands whose answers are to be lost.
+func (w *wire) asked(client net.Conn, message []byte) (on []byte, ok bool) {
 	if binary.LittleEndian.Uint32(message[12:]) != 2013 || len(message) < document+5 {
-		return true
+		return message, true
 	}
 	name, _, _ := bytes.Cut(message[document+4+1:], []byte{0})
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.times > 0 && slices.Contains(w.names, string(name)) {
 		w.times--
 		w.lost[binary.LittleEndian.Uint32(message[4:])] = true
 	}
-	return true
+	instead := w.instead
+	w.mu.Unlock()
+	if instead != nil && instead(client, message) {
+		return nil, true
+	}
+	return message, true
 }
 
-func (w *wire) answered(message []byte) bool {
+func (w *wire) answered(message []byte) (on []byte, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return !w.lost[binary.LittleEndian.Uint32(message[8:])]
+	return message, !w.lost[binary.LittleEndian.Uint32(message[8:])]
 }
 
 // database is the name in a URI.
