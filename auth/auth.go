@@ -14,13 +14,14 @@ import (
 // DefaultTenant is the tenant whose base is /fhir.
 const DefaultTenant = "default"
 
-// Principal is who asks: a client, and the user it acts for. The zero
-// Principal is nobody, and may do nothing. Two that are equal by == may do the
-// same.
+// Principal is who asks: a client, the user it acts for, and the patient in
+// whose context it was launched. The zero Principal is nobody, and may do
+// nothing. Two that are equal by == may do the same.
 type Principal struct {
-	Tenant string
-	Client string
-	User   string // "" for a client alone
+	Tenant  string
+	Client  string
+	User    string // "" for a client alone
+	Patient string // an id; "" where no patient was chosen
 
 	scopes Scopes
 	local  bool
@@ -74,14 +75,18 @@ func May(p Principal, a Action, typ string) error {
 	case p.scopes.allow(a, typ, p.User != ""):
 		return nil
 	}
-	level := "system/"
-	if p.User != "" && p.scopes.user != "" {
-		level = "user/"
-	}
 	if !isTypeName(typ) {
 		typ = AnyType
 	}
-	return errMissing(level+typ+"."+letters[a-1:a], p.scopes)
+	return errMissing(p.level()+typ+"."+letters[a-1:a], p.scopes.hint())
+}
+
+// level is how a scope begins that p could be asked to get.
+func (p Principal) level() string {
+	if p.User != "" && (p.scopes.user != "" || p.scopes.purge.user) {
+		return "user/"
+	}
+	return "system/"
 }
 
 type contextKey struct{}

@@ -36,13 +36,10 @@ func errToken(message string) error {
 	return refuse(fhir.Unauthorized, "invalid_token", message)
 }
 
-// errMissing refuses for want of a scope.
-func errMissing(scope string, held Scopes) error {
-	message := "this needs the scope " + scope
-	if held.unkept {
-		message += "; scopes of patient/ and scopes with a query grant nothing on this server yet"
-	}
-	r := &refusal{err: fhir.Errorf(fhir.Forbidden, "%s", message)}
+// errMissing refuses for want of a scope. The hint, which may be "", says why
+// those that are held do not do.
+func errMissing(scope, hint string) error {
+	r := &refusal{err: fhir.Errorf(fhir.Forbidden, "this needs the scope %s%s", scope, hint)}
 	r.challenge = realm + `, error="insufficient_scope", scope="` + scope + `"`
 	return r
 }

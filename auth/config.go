@@ -44,6 +44,10 @@ type Config struct {
 	// well-formed name: a scope of a type that does not exist grants nothing
 	// that could be asked for.
 	KnownType func(string) bool
+	// PurgeVendors are words of letters, digits and hyphens. A scope for a purge
+	// with one of them, such as system/kodjin/$patient-purge, counts as the one
+	// without does. By default there are none.
+	PurgeVendors []string
 	// HTTP asks the provider. By default http.DefaultClient; each look at the
 	// provider ends after 10 s at the latest.
 	HTTP *http.Client
@@ -69,7 +73,7 @@ func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	c.Audiences, c.Algorithms = slices.Clone(c.Audiences), slices.Clone(c.Algorithms)
+	c.Audiences, c.Algorithms, c.PurgeVendors = slices.Clone(c.Audiences), slices.Clone(c.Algorithms), slices.Clone(c.PurgeVendors)
 	return c
 }
 
@@ -86,10 +90,15 @@ func (c Config) check() error {
 			return fmt.Errorf("auth: %q is none of the algorithms %s", a, strings.Join(signing(), ", "))
 		}
 	}
+	for _, vendor := range c.PurgeVendors {
+		if !isVendor(vendor) {
+			return fmt.Errorf("auth: %q is no vendor for purge scopes: it is not made of letters, digits and hyphens", vendor)
+		}
+	}
 	switch {
 	case c.Skew < 0 || c.Skew > maxSkew:
 		return fmt.Errorf("auth: a clock skew of %s is not between 0 and %s", c.Skew, maxSkew)
-	case slices.Contains([]string{"iss", "sub", "aud", "azp", "client_id", "scope", "scp"}, c.TenantClaim):
+	case slices.Contains([]string{"iss", "sub", "aud", "azp", "client_id", "scope", "scp", "patient"}, c.TenantClaim):
 		return fmt.Errorf("auth: the claim %s does not hold the tenant", c.TenantClaim)
 	case c.TenantClaim != "" && c.Tenants == nil:
 		return errors.New("auth: a claim for the tenant is named, but not which tenants there are")

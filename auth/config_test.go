@@ -27,6 +27,12 @@ func TestALaxConfigurationIsRefused(t *testing.T) {
 		"a negative skew":        func(c *auth.Config) { c.Skew = -1 },
 		"a skew of hours":        func(c *auth.Config) { c.Skew = time.Hour },
 		"a claim, no tenants":    func(c *auth.Config) { c.TenantClaim = "tenant" },
+		"a vendor with a slash":  func(c *auth.Config) { c.PurgeVendors = []string{"kodjin", "a/b"} },
+		"a vendor with a space":  func(c *auth.Config) { c.PurgeVendors = []string{"a b"} },
+		"a vendor, any":          func(c *auth.Config) { c.PurgeVendors = []string{"*"} },
+		"an empty vendor":        func(c *auth.Config) { c.PurgeVendors = []string{""} },
+		"a vendor beyond ASCII":  func(c *auth.Config) { c.PurgeVendors = []string{"kodjiñ"} },
+		"a patient as a tenant":  func(c *auth.Config) { c.TenantClaim, c.Tenants = "patient", func(string) bool { return true } },
 		"the issuer as a tenant": func(c *auth.Config) { c.TenantClaim, c.Tenants = "iss", func(string) bool { return true } },
 	} {
 		cfg := good
@@ -47,13 +53,14 @@ func TestALaxConfigurationIsRefused(t *testing.T) {
 func TestAConfigurationThatChangesLaterChangesNothing(t *testing.T) {
 	issuer := authtest.New(t)
 	cfg := issuer.Config()
-	cfg.Algorithms = []string{"ES384"}
+	cfg.Algorithms, cfg.PurgeVendors = []string{"ES384"}, []string{"kodjin"}
 	v := newVerifier(t, cfg)
-	cfg.Audiences[0], cfg.Algorithms[0] = "evil", "ES256"
-	if _, err := ask(v, issuer.Token(authtest.Claims{Client: "app"})); err != nil {
-		t.Error(err)
+	cfg.Audiences[0], cfg.Algorithms[0], cfg.PurgeVendors[0] = "evil", "ES256", "evil"
+	p, err := ask(v, issuer.Token(authtest.Claims{Client: "app", Scope: "system/evil/$patient-purge"}))
+	if err != nil || purges(p) != "" {
+		t.Errorf("%+v purges %q, %v", p, purges(p), err)
 	}
-	p, err := ask(v, issuer.Token(authtest.Claims{Client: "app", Audience: "evil"}))
+	p, err = ask(v, issuer.Token(authtest.Claims{Client: "app", Audience: "evil"}))
 	wantInvalid(t, "another audience", p, err)
 	p, err = ask(v, issuer.Sign(authtest.Header{Algorithm: "ES256"}, issuer.Values(authtest.Claims{Client: "app"})))
 	wantInvalid(t, "another algorithm", p, err)

@@ -14,13 +14,15 @@ import (
 // Scopes of system/ hold for any principal, those of user/ only for one that
 // has a user. Two kinds are understood and grant nothing, because what they
 // limit cannot be kept yet: scopes with a query (system/Observation.rs?…),
-// which come with search, and those of patient/, which need the patient of the
-// launch and compartments in search. They are not widened to what they would
-// grant without their limit.
+// which come with search, and those of patient/ for resources, which need
+// compartments in search. They are not widened to what they would grant without
+// their limit. Scopes for purges of patients are apart: see MayPurge.
 type Scopes struct {
 	// Each is " Type.letters Type.letters ", sorted by type, "" for nothing:
 	// letters granted on a type are found without parsing again.
 	system, user string
+
+	purge purges
 
 	// unkept tells that there were scopes which grant nothing yet.
 	unkept bool
@@ -30,12 +32,14 @@ type Scopes struct {
 // scope counts if it is exactly (patient|user|system)/(Type|*).permission, with
 // a type that known knows (nil: any well-formed name) and as permission read,
 // write or * (SMART v1: rs, cud, cruds) or at least one of the letters c, r, u,
-// d, s in this order (v2). What is anything else, such as openid, launch or a
-// misspelling, is ignored.
-func ParseScopes(s string, known func(string) bool) Scopes {
+// d, s in this order (v2); or if it is exactly (patient|user|system)/$patient-purge,
+// perhaps with one of the vendors and a slash before the $. What is anything
+// else, such as openid, launch or a misspelling, is ignored.
+func ParseScopes(s string, known func(string) bool, vendors ...string) Scopes {
 	var got Scopes
 	system, user := grants{}, grants{}
 	for scope := range strings.SplitSeq(s, " ") {
+		got.purge = got.purge.with(parsePurge(scope, vendors))
 		level, typ, granted, hasQuery := parseScope(scope)
 		switch {
 		case granted == 0 || typ != AnyType && known != nil && !known(typ):
@@ -52,7 +56,18 @@ func ParseScopes(s string, known func(string) bool) Scopes {
 }
 
 // empty tells whether nothing is granted.
-func (s Scopes) empty() bool { return s.system == "" && s.user == "" }
+func (s Scopes) empty() bool { return s.system == "" && s.user == "" && s.purge == purges{} }
+
+// hint tells of scopes that grant nothing yet, "" if there were none.
+func (s Scopes) hint() string {
+	if !s.unkept {
+		return ""
+	}
+	return "; scopes of patient/ for resources and scopes with a query grant nothing on this server yet"
+}
+
+// isLevel tells whether a scope of SMART may begin so.
+func isLevel(s string) bool { return s == "patient" || s == "user" || s == "system" }
 
 // parseScope takes a scope apart; it grants no action if it is not one of
 // SMART.
@@ -61,8 +76,7 @@ func parseScope(s string) (level, typ string, granted actions, hasQuery bool) {
 	level, rest, _ := strings.Cut(s, "/")
 	typ, permission, _ := strings.Cut(rest, ".")
 	switch {
-	case level != "patient" && level != "user" && level != "system",
-		typ != AnyType && !isTypeName(typ), hasQuery && query == "":
+	case !isLevel(level), typ != AnyType && !isTypeName(typ), hasQuery && query == "":
 		return "", "", 0, false
 	}
 	return level, typ, parsePermission(permission), hasQuery

@@ -180,10 +180,14 @@ func expected(all []grant, typ string, hasUser bool) string {
 func FuzzScopes(f *testing.F) {
 	f.Add("system/Patient.rs patient/*.read", "Patient")
 	f.Add("user/*.cruds?x=y", "*")
+	f.Add("user/kodjin/$patient-purge patient/$patient-purge system/$patient-purge?x", "$patient-purge")
 	f.Fuzz(func(t *testing.T, scopes, typ string) {
 		got := allowed(user(scopes), typ)
 		if got != "" && !strings.Contains(scopes, "/"+typ+".") && !strings.Contains(scopes, "/*.") {
 			t.Errorf("%q grant %q on %q", scopes, got, typ)
+		}
+		if auth.MayPurge(user(scopes), nil) == nil && !strings.Contains(scopes, "/$patient-purge") && !strings.Contains(scopes, "/*.") {
+			t.Errorf("%q purge", scopes)
 		}
 	})
 }

@@ -168,7 +168,7 @@ func (m metadata) configuration(cfg Config) configuration {
 		Keys: m.Keys, Authorize: m.Authorize, Token: m.Token, Methods: m.Methods, Algorithms: m.Algorithms,
 		Registration: m.Registration, Introspect: m.Introspect, Revoke: m.Revoke, Responses: m.Responses,
 		Grants: only(m.Grants, "authorization_code", "client_credentials"), Challenges: only(m.Challenges, "S256"),
-		Scopes:       slices.DeleteFunc(slices.Clone(m.Scopes), func(scope string) bool { return grantsNothing(scope, cfg.KnownType) }),
+		Scopes:       slices.DeleteFunc(slices.Clone(m.Scopes), func(scope string) bool { return grantsNothing(scope, cfg) }),
 		Capabilities: m.capabilities(),
 	}
 	if slices.Contains(c.Capabilities, signOn) {
@@ -209,12 +209,12 @@ func (m metadata) capabilities() []string {
 	return list
 }
 
-// grantsNothing tells whether a scope is one for resources that nothing could
-// be done with here.
-func grantsNothing(scope string, known func(string) bool) bool {
+// grantsNothing tells whether a scope is one for resources or purges that
+// nothing could be done with here.
+func grantsNothing(scope string, cfg Config) bool {
 	level, _, ok := strings.Cut(scope, "/")
-	if !ok || !slices.Contains([]string{"patient", "user", "system"}, level) {
+	if !ok || !isLevel(level) {
 		return false
 	}
-	return ParseScopes(scope, known).empty()
+	return ParseScopes(scope, cfg.KnownType, cfg.PurgeVendors...).empty()
 }

@@ -84,6 +84,23 @@ func TestTheSMARTConfigurationIsTheProvidersOwnWord(t *testing.T) {
 	}
 }
 
+func TestScopesForPurgesAreToldWhereTheProviderHasThemAndTheyCount(t *testing.T) {
+	const scopes = `,"scopes_supported":["system/$patient-purge","user/kodjin/$patient-purge","patient/$patient-purge","patient/kodjin/$patient-purge",` +
+		`"system/other/$patient-purge","system/$patient-purge?x=y","system/$purge"]`
+	for vendor, want := range map[string]string{
+		"":       "system/$patient-purge patient/$patient-purge",
+		"kodjin": "system/$patient-purge user/kodjin/$patient-purge patient/$patient-purge patient/kodjin/$patient-purge",
+	} {
+		cfg := auth.Config{
+			Issuer: provider, Audiences: []string{authtest.Audience}, KnownType: r4.IsType, PurgeVendors: strings.Fields(vendor),
+			HTTP: &http.Client{Transport: answers{bodies: map[string]string{discovery: saying(scopes)}}},
+		}
+		if d := cmp.Diff(list(want), smart(t, newVerifier(t, cfg))["scopes_supported"]); d != "" {
+			t.Errorf("%q: %s", vendor, d)
+		}
+	}
+}
+
 func TestWhatTheProviderLeavesOutIsWhatItsStandardSays(t *testing.T) {
 	v, _ := described(t, saying(""))
 	want := map[string]any{

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"firebreak/fhir"
+
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 )
@@ -91,5 +93,8 @@ func (v *Verifier) principal(c claims) (Principal, error) {
 		}
 		p.Tenant = tenant
 	}
-	return p.With(ParseScopes(c.scopes(), v.cfg.KnownType)), nil
+	if patient, ok := c.text("patient"); ok && fhir.CheckID(patient) == nil {
+		p.Patient = patient
+	}
+	return p.With(ParseScopes(c.scopes(), v.cfg.KnownType, v.cfg.PurgeVendors...)), nil
 }

@@ -81,7 +81,7 @@ func TestATokenSaysWhoAsksAndWhatTheyMay(t *testing.T) {
 		"scope, a list":          {authtest.Claims{Client: "app", Others: map[string]any{"scope": []string{"system/*.rs"}}}, backend},
 		"scope before scp":       {authtest.Claims{Client: "app", Scope: "system/*.rs", Others: map[string]any{"scp": "system/*.cruds"}}, backend},
 		"one of audiences":       {authtest.Claims{Client: "app", Scope: "system/*.rs", Others: map[string]any{"aud": []string{"x", authtest.Audience}}}, backend},
-		"other claims":           {authtest.Claims{Client: "app", Scope: "system/*.rs", Others: map[string]any{"patient": "1", "deep": map[string]any{"a": []int{1}}, "": nil}}, backend},
+		"other claims":           {authtest.Claims{Client: "app", Scope: "system/*.rs", Others: map[string]any{"encounter": "1", "deep": map[string]any{"a": []int{1}}, "": nil}}, backend},
 		"times with fractions":   {authtest.Claims{Client: "app", Scope: "system/*.rs", Others: map[string]any{"exp": float64(time.Now().Unix()) + 60.5}}, backend},
 		"a claim in other cases": {authtest.Claims{Client: "app", Scope: "system/*.rs", Others: map[string]any{"AZP": "x", "Scope": "system/*.cruds", "SUB": "x"}}, backend},
 	} {

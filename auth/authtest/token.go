@@ -18,6 +18,7 @@ type Claims struct {
 	User     string    // sub; "": the client itself, as with client_credentials
 	Scope    string    // scope, with spaces between
 	Tenant   string    // the claim TenantClaim; "": left out
+	Patient  string    // patient, that of the launch; "": left out
 	Audience string    // "": Audience
 	Expires  time.Time // zero: in five minutes
 	Others   map[string]any
@@ -35,6 +36,9 @@ func (i *Issuer) Values(c Claims) map[string]any {
 	}
 	if c.Tenant != "" {
 		v[TenantClaim] = c.Tenant
+	}
+	if c.Patient != "" {
+		v["patient"] = c.Patient
 	}
 	if c.Audience != "" {
 		v["aud"] = c.Audience

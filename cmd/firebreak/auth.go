@@ -20,12 +20,13 @@ import (
 
 // authentication are the options that say who may come in.
 type authentication struct {
-	Auth            string        `help:"${enum}: 'off' lets this machine alone in, as its operator; 'oidc' takes bearer tokens of an OpenID provider." enum:"off,oidc" default:"off"`
-	OIDCIssuer      string        `name:"oidc-issuer" help:"Issuer URL of the OpenID provider." placeholder:"URL"`
-	OIDCAudience    []string      `name:"oidc-audience" help:"Audiences of which a token must have one." placeholder:"AUDIENCE"`
-	OIDCTenantClaim string        `name:"oidc-tenant-claim" help:"Claim that names the tenant; it is needed where there are tenants." placeholder:"CLAIM"`
-	OIDCSkew        time.Duration `name:"oidc-skew" help:"How far the provider's clock may differ." default:"30s" placeholder:"DURATION"`
-	Tenant          []string      `help:"Tenants beside the default one; their FHIR base is /t/NAME/fhir." placeholder:"NAME"`
+	Auth             string        `help:"${enum}: 'off' lets this machine alone in, as its operator; 'oidc' takes bearer tokens of an OpenID provider." enum:"off,oidc" default:"off"`
+	OIDCIssuer       string        `name:"oidc-issuer" help:"Issuer URL of the OpenID provider." placeholder:"URL"`
+	OIDCAudience     []string      `name:"oidc-audience" help:"Audiences of which a token must have one." placeholder:"AUDIENCE"`
+	OIDCTenantClaim  string        `name:"oidc-tenant-claim" help:"Claim that names the tenant; it is needed where there are tenants." placeholder:"CLAIM"`
+	OIDCSkew         time.Duration `name:"oidc-skew" help:"How far the provider's clock may differ." default:"30s" placeholder:"DURATION"`
+	PurgeScopeVendor []string      `help:"Vendors whose scopes for purges, such as system/VENDOR/$$patient-purge, are taken as those without a vendor are." default:"kodjin" placeholder:"VENDOR"`
+	Tenant           []string      `help:"Tenants beside the default one; their FHIR base is /t/NAME/fhir." placeholder:"NAME"`
 }
 
 // isOff tells whether everyone on this machine is let in.
@@ -65,7 +66,8 @@ func (a authentication) access(log *slog.Logger) (access, error) {
 	}
 	v, err := auth.NewVerifier(auth.Config{
 		Issuer: a.OIDCIssuer, Audiences: a.OIDCAudience, TenantClaim: a.OIDCTenantClaim, Skew: a.OIDCSkew,
-		Tenants: func(name string) bool { return name == auth.DefaultTenant || a.isTenant(name) }, KnownType: r4.IsType, Log: log,
+		Tenants: func(name string) bool { return name == auth.DefaultTenant || a.isTenant(name) }, KnownType: r4.IsType,
+		PurgeVendors: a.PurgeScopeVendor, Log: log,
 	})
 	if err != nil {
 		return access{}, err

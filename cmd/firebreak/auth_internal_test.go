@@ -665,6 +665,7 @@ func TestOptionsOfAuthenticationThatDoNotGoTogetherAreRefused(t *testing.T) {
 		"an issuer that is no URL":  {authentication{Auth: "oidc", OIDCIssuer: "id.example.org", OIDCAudience: audience}, []string{"issuer", "https"}},
 		"a skew of hours":           {authentication{Auth: "oidc", OIDCIssuer: issuer, OIDCAudience: audience, OIDCSkew: time.Hour}, []string{"skew"}},
 		"a claim that is something": {authentication{Auth: "oidc", OIDCIssuer: issuer, OIDCAudience: audience, OIDCTenantClaim: "sub"}, []string{"claim", "sub"}},
+		"a vendor with a slash":     {authentication{Auth: "oidc", OIDCIssuer: issuer, OIDCAudience: audience, PurgeScopeVendor: []string{"kodjin", "a/b"}}, []string{"a/b", "vendor", "letters"}},
 	} {
 		o := serving{storage: storage{Data: t.TempDir()}, Listen: "127.0.0.1:0", authentication: c.authentication}
 		srv, err := NewServer(t.Context(), o, slog.New(slog.DiscardHandler))
@@ -683,6 +684,22 @@ func TestOptionsOfAuthenticationThatDoNotGoTogetherAreRefused(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), args, &stdout, &stderr); code == exitOK || !strings.Contains(stderr.String(), "--") {
 			t.Errorf("%q: %d %s", args, code, &stderr)
+		}
+	}
+}
+
+func TestVendorsOfPurgeScopesAreOptions(t *testing.T) {
+	for name, c := range map[string]struct{ args, want []string }{
+		"nothing said": {nil, []string{"kodjin"}},
+		"two":          {[]string{"--purge-scope-vendor=acme", "--purge-scope-vendor=other"}, []string{"acme", "other"}},
+		"none":         {[]string{"--purge-scope-vendor="}, nil},
+	} {
+		got, err := parse(append([]string{"serve"}, c.args...), io.Discard, io.Discard)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if serve, ok := got.(*serveCommand); !ok || !slices.Equal(serve.PurgeScopeVendor, c.want) {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }
