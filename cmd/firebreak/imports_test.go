@@ -48,6 +48,7 @@ func table() []row {
 		{pattern: "fhir/r4/generate"}, // a program that writes the tables; nothing runs it but go generate
 		{pattern: "fhir/search", may: list("fhir fhir/r4")},
 		{pattern: "fhir/selection", may: list("fhir fhir/r4 fhir/search store auth")},
+		{pattern: "fhir/detach", may: list("fhir fhir/r4 fhir/search")},
 		{pattern: "fhir/interaction", may: list("fhir fhir/r4 fhir/search fhir/selection store auth")},
 		{pattern: "fhir/fhirhttp", may: list("fhir"), echo: true},
 		{pattern: "fhir/rest", may: list("fhir fhir/fhirhttp fhir/interaction auth"), echo: true},
