@@ -184,14 +184,12 @@ func (s *Server) routes(e *echo.Echo, exports *export.Export, links *opshttp.Lin
 		Metadata: capability(in.smart != nil).JSON(), SMART: in.smart,
 	}, who)
 	ops := opshttp.Config{Store: s.store, Files: s.files, Now: time.Now, MaxBody: maxParameters, Record: s.record(), Links: links}
-	opshttp.Register(base, ops, exportOperation(exports, !s.opts.isOff() && links == nil), who)
-	opshttp.RegisterJobs(base, ops, map[string]string{export.Kind: exportName}, who)
+	exporting := exportOperation(exports, !s.opts.isOff() && links == nil)
+	opshttp.Register(base, ops, exporting, who)
+	opshttp.RegisterJobs(base, ops, map[string]string{exporting.Kind: exporting.Status()}, who)
 	e.GET("/healthz", echo.WrapHandler(http.HandlerFunc(s.healthz)))
 	e.GET("/readyz", echo.WrapHandler(http.HandlerFunc(s.readyz)))
 }
-
-// exportName is where exports are polled, below the FHIR base.
-const exportName = "$export"
 
 // maxParameters is the most bytes of a kick-off's Parameters resource.
 const maxParameters = 4 << 20
@@ -215,7 +213,7 @@ func capability(smart bool) interaction.Capability {
 // exportOperation hands $export to HTTP. token: its files need an access token.
 func exportOperation(x *export.Export, token bool) opshttp.Operation {
 	return opshttp.Operation{
-		Kind: export.Kind, Name: exportName,
+		Kind: export.Kind, Name: "$export",
 		Routes: []opshttp.Route{
 			{Name: string(selection.System), Path: "/$export"},
 			{Name: string(selection.Patients), Path: "/Patient/$export"},

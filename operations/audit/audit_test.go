@@ -136,6 +136,7 @@ func TestAnEventSaysWhoDidWhatWhenWithWhichOutcome(t *testing.T) {
 func TestEachActHasItsAction(t *testing.T) {
 	for act, want := range map[job.Act]string{
 		job.KickedOff: `"action":"E"`, job.Downloaded: `"action":"R"`, job.Dismissal: `"action":"D"`, job.Expiry: `"action":"D"`,
+		job.Retried: `"action":"E"`, job.Act("another"): `"action":"E"`,
 	} {
 		a := newArchive(t)
 		a.record(job.Event{Act: act, Job: "01J"})
@@ -205,7 +206,7 @@ func (f failing) Commit(context.Context, store.Tenant, store.Batch) ([]store.App
 func TestWhatCannotBeStoredIsAnError(t *testing.T) {
 	a := newArchive(t)
 	r := recorder(failing{a.store, store.ErrFull})
-	for _, act := range []job.Act{job.KickedOff, job.Downloaded, job.Dismissal, job.Expiry} {
+	for _, act := range []job.Act{job.KickedOff, job.Downloaded, job.Dismissal, job.Retried, job.Expiry} {
 		if err := r.Record(t.Context(), job.Event{Act: act, Tenant: string(tenant)}); !errors.Is(err, store.ErrFull) {
 			t.Errorf("%s: %v", act, err)
 		}

@@ -8,6 +8,7 @@ const (
 	KickedOff  Act = "kickoff"  // asked for a job
 	Downloaded Act = "download" // was sent a file of it
 	Dismissal  Act = "cancel"   // cancelled it if it was under way, and had it removed
+	Retried    Act = "retry"    // had what was not done of a failed one tried again
 	Expiry     Act = "expiry"   // its time is over, and its files go
 )
 

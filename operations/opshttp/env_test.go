@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -56,6 +57,7 @@ type world struct {
 	forbids   string // the file that nobody may read
 	events    []job.Event
 	unwilling error // of the next record
+	recording func(e job.Event)
 }
 
 func newWorld(t *testing.T) *world {
@@ -69,7 +71,8 @@ func newWorld(t *testing.T) *world {
 	w.store = st
 	w.files, err = files.NewDir(dir + "/files")
 	w.ok(err)
-	fhirhttp.Install(w.echo, fhirhttp.Config{NewID: func() string { return "request" }, Now: w.now, Log: slog.New(slog.DiscardHandler)})
+	proxies := fhirhttp.Origin{Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}} // where httptest's requests come from
+	fhirhttp.Install(w.echo, fhirhttp.Config{Origin: proxies, NewID: func() string { return "request" }, Now: w.now, Log: slog.New(slog.DiscardHandler)})
 	w.echo.Pre(func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			p := auth.Principal{Tenant: auth.DefaultTenant, Client: "me"}
@@ -89,6 +92,9 @@ func (w *world) record(_ context.Context, e job.Event) error {
 		return w.unwilling
 	}
 	w.events = append(w.events, e)
+	if w.recording != nil {
+		w.recording(e)
+	}
 	return nil
 }
 
@@ -147,15 +153,20 @@ func (w *world) operation() opshttp.Operation {
 // nextID is what create will call the next job.
 func (w *world) nextID() string { return fmt.Sprintf("01JOB%05d", w.ids+1) }
 
-// create makes a queued job of one unit.
-func (w *world) create(kind string, p auth.Principal) job.Job {
-	w.Helper()
+// newJob is a queued job that is not stored yet.
+func (w *world) newJob(kind string, p auth.Principal) job.Job {
 	id := w.nextID()
 	w.ids++
-	j := job.Job{
+	return job.Job{
 		ID: id, Kind: kind, Tenant: p.Tenant, Owner: job.Owner{Client: p.Client, User: p.User},
 		State: job.Queued, Request: json.RawMessage(`{}`), Created: w.now(), Lifetime: lifetime, TransactionTime: w.now(),
 	}
+}
+
+// create makes a queued job of one unit.
+func (w *world) create(kind string, p auth.Principal) job.Job {
+	w.Helper()
+	j := w.newJob(kind, p)
 	unit := job.Unit{Job: j.ID, Tenant: p.Tenant, Kind: kind, ID: "0", Counts: job.Counts{Planned: 1000}}
 	_, err := w.store.Create(context.Background(), j, []job.Unit{unit}, store.Limit{})
 	w.ok(err)
@@ -203,7 +214,13 @@ type header []string
 
 func (w *world) do(method, path string, h ...string) *httptest.ResponseRecorder {
 	w.Helper()
-	r := httptest.NewRequest(method, "http://ehr.example.org"+path, nil)
+	return w.send(context.Background(), method, path, nil, h...)
+}
+
+// send sends a request with a body, of a client that goes away when ctx ends.
+func (w *world) send(ctx context.Context, method, path string, body io.Reader, h ...string) *httptest.ResponseRecorder {
+	w.Helper()
+	r := httptest.NewRequestWithContext(ctx, method, "http://ehr.example.org"+path, body)
 	for pair := range slices.Chunk(header(h), 2) {
 		r.Header.Add(pair[0], pair[1])
 	}
@@ -250,5 +267,7 @@ func dump(rec *httptest.ResponseRecorder) string {
 const (
 	get  = http.MethodGet
 	head = http.MethodHead
+	post = http.MethodPost
+	put  = http.MethodPut
 	del  = http.MethodDelete
 )

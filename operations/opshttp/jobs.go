@@ -17,13 +17,16 @@ import (
 const jobsShown = 50
 
 // RegisterJobs adds the caller's own jobs, of every kind, in one form of JSON:
-// the list at jobs, one at jobs/{id}. statusOf gives the path below the base
-// at which jobs of a kind are polled.
+// the list at jobs, one at jobs/{id}. statusOf gives, by kind, where its jobs
+// are polled: the Status of their Operation or Task.
 func RegisterJobs(g *echo.Group, cfg Config, statusOf map[string]string, middleware ...echo.MiddlewareFunc) {
 	h := jobsHandler{cfg, statusOf}
 	g.GET("/jobs", h.list, middleware...)
-	g.GET("/jobs/:job", h.one, middleware...)
+	g.GET(onePath, h.one, middleware...)
 }
+
+// onePath is where one job is shown, below the base.
+const onePath = "/jobs/:job"
 
 type jobsHandler struct {
 	Config
@@ -122,12 +125,12 @@ func (h jobsHandler) show(c echo.Context, j job.Job) (shownJob, error) {
 	if err != nil {
 		return shownJob{}, busy(err)
 	}
-	status := "jobs"
-	if at, ok := h.statusOf[j.Kind]; ok {
-		status = at
+	status, ok := h.statusOf[j.Kind]
+	if !ok {
+		status = onePath
 	}
 	return shownJob{
-		ID: j.ID, Kind: j.Kind, State: j.State, Status: fhirhttp.Base(c) + "/" + status + "/" + j.ID,
+		ID: j.ID, Kind: j.Kind, State: j.State, Status: statusURL(c, status, j.ID),
 		TransactionTime: instant(j.TransactionTime), Created: j.Created.UTC(), Started: instant(j.Started),
 		Ended: instant(j.Ended), Expires: instant(j.Expires), CancelRequested: !j.CancelRequested.IsZero(),
 		Error: j.Error, Progress: shownProgress{

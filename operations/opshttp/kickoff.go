@@ -8,6 +8,7 @@ import (
 	"firebreak/auth"
 	"firebreak/fhir"
 	"firebreak/fhir/fhirhttp"
+	"firebreak/operations/job"
 	"firebreak/store"
 
 	"github.com/labstack/echo/v4"
@@ -18,7 +19,7 @@ func (h handler) kickoff(r Route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		prefer := fhirhttp.ParsePrefer(c.Request().Header)
 		if !prefer.RespondAsync {
-			return fhir.Errorf(fhir.Invalid, "%s runs asynchronously only: send the header Prefer: respond-async", h.op.Name).With(fhir.CodeRequired)
+			return errAsyncOnly(h.op.Name)
 		}
 		query, err := h.parameters(c)
 		if err != nil {
@@ -28,30 +29,48 @@ func (h handler) kickoff(r Route) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		base, ctx, recorded := fhirhttp.Base(c), c.Request().Context(), h.starting(c)
-		j, err := h.op.Kickoff(ctx, auth.PrincipalOf(ctx), Call{
-			Route: r.Name, ID: c.Param("id"), Query: query, Body: c.Request().Method == http.MethodPost,
-			URL: requestURL(c, base), Base: base, Lenient: prefer.Handling == "lenient", Key: key,
-			Announce: recorded.announce,
+		base, ctx := fhirhttp.Base(c), c.Request().Context()
+		j, err := h.start(c, func(announce Announce) (job.Job, error) {
+			return h.op.Kickoff(ctx, auth.PrincipalOf(ctx), Call{
+				Route: r.Name, ID: c.Param("id"), Query: query, Body: c.Request().Method == http.MethodPost,
+				URL: requestURL(c, base), Base: base, Lenient: prefer.Handling == "lenient", Key: key,
+				Announce: announce,
+			})
 		})
 		if err != nil {
-			return refusedStart(c, recorded.refused(ctx, err))
-		}
-		if err := recorded.started(ctx, j); err != nil {
 			return err
 		}
-		c.Response().Header().Set("Content-Location", base+"/"+h.op.Name+"/"+j.ID)
-		c.Response().Header().Set("Preference-Applied", "respond-async")
-		return c.NoContent(http.StatusAccepted)
+		return accepted(c, statusURL(c, h.op.Status(), j.ID))
 	}
+}
+
+func errAsyncOnly(operation string) error {
+	return fhir.Errorf(fhir.Invalid, "%s runs asynchronously only: send the header Prefer: respond-async", operation).With(fhir.CodeRequired)
+}
+
+// start has an operation start a job, and has that recorded.
+func (h ofKind) start(c echo.Context, kickoff func(Announce) (job.Job, error)) (job.Job, error) {
+	ctx, recorded := c.Request().Context(), h.starting(c)
+	j, err := kickoff(recorded.announce)
+	if err != nil {
+		return j, refusedStart(c, recorded.refused(ctx, err))
+	}
+	return j, recorded.started(ctx, j)
+}
+
+// accepted answers a kick-off whose client did not want to wait.
+func accepted(c echo.Context, poll string) error {
+	c.Response().Header().Set("Content-Location", poll)
+	c.Response().Header().Set("Preference-Applied", "respond-async")
+	return c.NoContent(http.StatusAccepted)
 }
 
 // parameters are those of the URL, and with POST those of the body: a
 // parameter may be in one of them only.
 func (h handler) parameters(c echo.Context) (url.Values, error) {
-	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	query, err := queryOf(c)
 	if err != nil {
-		return nil, fhir.Errorf(fhir.Invalid, "the query of the URL cannot be read: a %% is not followed by two hexadecimal digits, or a ; is in it")
+		return nil, err
 	}
 	if c.Request().Method != http.MethodPost {
 		return query, nil
@@ -64,13 +83,27 @@ func (h handler) parameters(c echo.Context) (url.Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(query) > 1 || len(query) == 1 && !query.Has("_format") {
+	if !formatOnly(query) {
 		return nil, fhir.Errorf(fhir.Invalid, "with POST, parameters go into the Parameters resource and not into the URL")
 	}
 	for _, p := range params {
 		query.Add(p.Name, p.Value)
 	}
 	return query, nil
+}
+
+func queryOf(c echo.Context) (url.Values, error) {
+	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return nil, fhir.Errorf(fhir.Invalid, "the query of the URL cannot be read: a %% is not followed by two hexadecimal digits, or a ; is in it")
+	}
+	return query, nil
+}
+
+// formatOnly tells whether a query says nothing but the form of the answer,
+// which goes with a body too.
+func formatOnly(query url.Values) bool {
+	return len(query) == 0 || len(query) == 1 && query.Has("_format")
 }
 
 // idempotencyKey is the client's Idempotency-Key; "" where it sent none.

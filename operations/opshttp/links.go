@@ -60,7 +60,7 @@ func tenantOf(c echo.Context) string {
 // a file that the caller may not read is not signed: its plain URL asks for a
 // token that may.
 func (h handler) fileURL(c echo.Context, j job.Job) func(p job.Part, name string) string {
-	base := fhirhttp.Base(c) + "/" + h.op.Name + "/" + j.ID + "/"
+	base := statusURL(c, h.op.Status(), j.ID) + "/"
 	if h.Links == nil {
 		return func(_ job.Part, name string) string { return base + name }
 	}

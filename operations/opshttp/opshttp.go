@@ -1,6 +1,8 @@
 // Package opshttp is how asynchronous operations speak HTTP: kick-off, status,
-// cancel and download (Bulk Data, and the asynchronous pattern of R4). It knows
-// no single operation: one hands it plain values and a rendering of its status.
+// cancel, retry and download (Bulk Data, and the asynchronous pattern of R4). It
+// knows no single operation: one hands it plain values and a rendering of its
+// result. An Operation leaves files, and a manifest of them; a Task leaves none,
+// and shows what it did as one resource.
 //
 // Whoever asks for what is not there, not theirs, expired or dismissed gets
 // the same answer, byte for byte.
@@ -8,13 +10,11 @@ package opshttp
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"time"
 
 	"firebreak/auth"
-	"firebreak/fhir"
 	"firebreak/fhir/fhirhttp"
 	"firebreak/operations/job"
 	"firebreak/store"
@@ -35,8 +35,11 @@ type Call struct {
 	Key     string     // Idempotency-Key; "": none
 	// Announce has the kick-off recorded. An operation calls it with the job
 	// just before it writes it, and gives up on an error.
-	Announce func(ctx context.Context, j job.Job) error
+	Announce Announce
 }
+
+// Announce has a kick-off recorded, before the job that comes of it is there.
+type Announce = func(ctx context.Context, j job.Job) error
 
 // Route is a way to kick an operation off.
 type Route struct {
@@ -44,7 +47,7 @@ type Route struct {
 	Path string // below the FHIR base; ":id" for an id
 }
 
-// Operation is one asynchronous operation.
+// Operation is one asynchronous operation whose result is files.
 type Operation struct {
 	Kind   string // of its jobs
 	Name   string // "$export": where its jobs are polled, below the base
@@ -61,19 +64,26 @@ type Operation struct {
 	May func(p auth.Principal, j job.Job, part job.Part) error
 }
 
+// Status is where the jobs are polled, below the base; ":job" for the id.
+func (op Operation) Status() string { return "/" + op.Name + "/:job" }
+
 // Store is what this package needs of a store.
 type Store interface {
 	store.Jobs
 	store.Units
 }
 
-// Config is what the routes need. All of it but Record and Links must be set.
+// Config is what the routes need. All of it but Wait, Record and Links must be
+// set; those of a Task need no Files.
 type Config struct {
 	Store Store
 	Files files.Files
 	Now   func() time.Time
 	// MaxBody is the most bytes of a kick-off's body.
 	MaxBody int64
+	// Wait is how long the kick-off of a Task waits for the job's end where the
+	// client did not ask to be answered before it; 0: 10 s.
+	Wait time.Duration
 	// Record makes an event durable before what it tells of is done: an error
 	// refuses it. nil: nothing is recorded.
 	Record func(ctx context.Context, e job.Event) error
@@ -84,54 +94,20 @@ type Config struct {
 // Register adds an operation's routes to g, the FHIR base. The principal is
 // in the request's context: see auth.PrincipalOf.
 func Register(g *echo.Group, cfg Config, op Operation, middleware ...echo.MiddlewareFunc) {
-	h := handler{cfg, op}
+	h := handler{ofKind{cfg, op.Kind}, op}
 	for _, r := range op.Routes {
 		g.Match([]string{http.MethodGet, http.MethodPost}, r.Path, h.kickoff(r), append([]echo.MiddlewareFunc{fhirhttp.Negotiate}, middleware...)...)
 	}
-	g.Match([]string{http.MethodGet, http.MethodHead}, "/"+op.Name+"/:job", h.status, middleware...)
-	g.DELETE("/"+op.Name+"/:job", h.dismiss, middleware...)
+	g.Match([]string{http.MethodGet, http.MethodHead}, op.Status(), h.status, middleware...)
+	g.DELETE(op.Status(), h.dismiss, middleware...)
 	unlessSigned := make([]echo.MiddlewareFunc, len(middleware))
 	for i, m := range middleware {
 		unlessSigned[i] = h.unlessSigned(m)
 	}
-	g.Match([]string{http.MethodGet, http.MethodHead}, "/"+op.Name+"/:job/:file", h.download, unlessSigned...)
+	g.Match([]string{http.MethodGet, http.MethodHead}, op.Status()+"/:file", h.download, unlessSigned...)
 }
 
 type handler struct {
-	Config
+	ofKind
 	op Operation
-}
-
-// absent is what everyone reads who asks for what is not theirs to see.
-func absent() error {
-	return fhir.Errorf(fhir.NotFound, "there is no such job or file: it never was, has expired, or was deleted")
-}
-
-// busy words errors of the store.
-func busy(err error) error {
-	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, files.ErrNotFound):
-		return absent()
-	case errors.Is(err, store.ErrFull):
-		return fhir.Errorf(fhir.Transient, "the server's disk is full; nothing was changed, try again later").With(fhir.CodeNoStore).Because(err)
-	case errors.Is(err, store.ErrTransient):
-		return fhir.Errorf(fhir.Transient, "the database does not answer now; try again in a moment").Because(err)
-	case errors.Is(err, store.ErrClosed):
-		return fhir.Errorf(fhir.Transient, "the server is shutting down; try again in a moment").Because(err)
-	}
-	return err
-}
-
-// job finds the caller's job and the verdict of the poll.
-func (h handler) job(c echo.Context) (job.Job, job.Verdict, error) {
-	p := auth.PrincipalOf(c.Request().Context())
-	j, err := h.Store.Job(c.Request().Context(), store.Tenant(p.Tenant), job.Owner{Client: p.Client, User: p.User}, c.Param("job"))
-	if err != nil {
-		return j, 0, busy(err)
-	}
-	verdict := j.Poll(h.Now())
-	if j.Kind != h.op.Kind || verdict == job.NotThereNow || verdict == job.WasStopped {
-		return j, verdict, absent()
-	}
-	return j, verdict, nil
 }

@@ -12,15 +12,15 @@ import (
 )
 
 // event is what the caller does, of a job that is still to be named.
-func (h handler) event(c echo.Context, act job.Act) job.Event {
+func (h ofKind) event(c echo.Context, act job.Act) job.Event {
 	p := auth.PrincipalOf(c.Request().Context())
 	return job.Event{
-		Act: act, Tenant: p.Tenant, By: job.Owner{Client: p.Client, User: p.User}, Kind: h.op.Kind,
+		Act: act, Tenant: p.Tenant, By: job.Owner{Client: p.Client, User: p.User}, Kind: h.kind,
 	}
 }
 
 // record records an event, or answers why what it tells of is not done.
-func (h handler) record(ctx context.Context, e job.Event) error {
+func (h ofKind) record(ctx context.Context, e job.Event) error {
 	if h.Record == nil {
 		return nil
 	}
@@ -34,17 +34,17 @@ func (h handler) record(ctx context.Context, e job.Event) error {
 // crash leaves a job without one; where no job came of it after all, or another
 // one than was announced, a second event says so.
 type starting struct {
-	handler
+	ofKind
 	event job.Event
 }
 
-func (h handler) starting(c echo.Context) *starting {
+func (h ofKind) starting(c echo.Context) *starting {
 	s := &starting{h, h.event(c, job.KickedOff)}
 	s.event.Path = c.Request().URL.Path[len(fhirhttp.Root)+1:]
 	return s
 }
 
-// announce is Call.Announce.
+// announce is the Announce of a call.
 func (s *starting) announce(ctx context.Context, j job.Job) error {
 	e := s.event
 	e.Job = j.ID

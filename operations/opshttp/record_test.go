@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"firebreak/auth"
 	"firebreak/fhir"
 	"firebreak/operations/job"
 
@@ -14,11 +15,15 @@ import (
 
 var me = job.Owner{Client: "me"}
 
-// recorded checks what was recorded since the last call.
+// recorded checks what was recorded since the last call; of jobs of kind, where
+// an event names none.
 func (w *world) recorded(what string, want ...job.Event) {
 	w.Helper()
 	for i := range want {
-		want[i].Tenant, want[i].Kind = "default", kind
+		want[i].Tenant = auth.DefaultTenant
+		if want[i].Kind == "" {
+			want[i].Kind = kind
+		}
 	}
 	if diff := cmp.Diff(want, w.events); diff != "" {
 		w.Errorf("%s: recorded (-want +got):\n%s", what, diff)
