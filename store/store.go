@@ -11,7 +11,7 @@
 // it replaces and than every barrier before it. A barrier at T makes a
 // snapshot of all versions with from ≤ T < to, whatever is written later: a
 // version is written once and only closed afterwards, so a scan as of T needs
-// no transaction to be held.
+// no transaction to be held. Only an erasure removes versions.
 package store
 
 import (
@@ -112,6 +112,11 @@ var (
 	ErrLimit    = errors.New("store: too many jobs are under way")
 	// ErrKeyReused: the key names a job that was asked for something else.
 	ErrKeyReused = errors.New("store: the idempotency key is another request's")
+	// ErrErased: the parts hold what has been announced as erased since the unit
+	// was claimed. It is to be put back.
+	ErrErased = errors.New("store: what the parts hold is being erased")
+	// ErrGone: there was a part of this name, and it was voided.
+	ErrGone = errors.New("store: the part was removed by an erasure")
 )
 
 // ErrTransient says that the database cannot be reached now, or has just
@@ -242,8 +247,8 @@ type Jobs interface {
 	// Job.Discard may hold now; with all, every other one not in a final state
 	// too. What it costs follows what it lists.
 	Attend(ctx context.Context, now time.Time, all bool, after string, limit int) ([]job.Job, error)
-	// Remove deletes a job with its units, cohort and part records. Removing
-	// what is not there is no error.
+	// Remove deletes a job with its units, cohort, finds, announcements and
+	// part records. Removing what is not there is no error.
 	Remove(ctx context.Context, t Tenant, id string) error
 	// CountJobs counts the jobs of all tenants, by kind and state, in that
 	// order; those dismissed or expired too until they are removed. It is for
@@ -269,6 +274,7 @@ type Units interface {
 	Renew(ctx context.Context, f Fence, lease time.Duration) error
 	// End ends an attempt: state, counts and parts in one commit, fenced. The
 	// parts that e drops lose their record; the caller removes their bytes.
+	// ErrErased: see Erasures.
 	End(ctx context.Context, f Fence, e job.UnitEnd) error
 	// Retry replaces a job by its Job.Retry, and puts back all of its units that
 	// have not succeeded, in one commit: they are queued, without errors,
@@ -279,8 +285,11 @@ type Units interface {
 	Retry(ctx context.Context, t Tenant, jobID string, now time.Time) (job.Job, error)
 	// Tally counts the units of a job, and has reasons of those that failed
 	// first. One whose lease has run out counts as
-	// queued.
+	// queued. What was erased it counts of all units, ended or not.
 	Tally(ctx context.Context, t Tenant, jobID string) (job.Tally, error)
+	// UnitsOf lists up to n units of a job in order of id, those after the given
+	// one ("" for the first), as they stand.
+	UnitsOf(ctx context.Context, t Tenant, jobID, after string, n int) ([]job.Unit, error)
 	// NextRun is the earliest instant at which a unit that cannot be claimed
 	// now may be claimable by time alone; zero if there is none.
 	NextRun(ctx context.Context, kinds []string) (time.Time, error)
@@ -321,7 +330,8 @@ type Cohorts interface {
 type Parts interface {
 	// PartsOf lists parts of a job in order of ID, those after the given ID.
 	PartsOf(ctx context.Context, t Tenant, jobID, after string, limit int) ([]job.Part, error)
-	// Part returns a public part by its name; ErrNotFound.
+	// Part returns a public part by its name; ErrNotFound, or ErrGone if it was
+	// voided.
 	Part(ctx context.Context, t Tenant, jobID string, name job.PartName) (job.Part, error)
 	// PartsHolding lists parts with resources of the patient's compartment.
 	PartsHolding(ctx context.Context, t Tenant, patient string) ([]job.Part, error)
@@ -338,6 +348,8 @@ type Store interface {
 	Finds
 	Cohorts
 	Parts
+	Eraser
+	Erasures
 	// Ping tells whether the store can commit now.
 	Ping(ctx context.Context) error
 	// Close waits for commits under way, and releases the store.

@@ -23,6 +23,7 @@ type Unit struct {
 	Lost    int       `json:"lost"`    // attempts whose lease ran out
 	RunAt   time.Time `json:"runAt"`   // not before; zero: at once
 	Counts  Counts    `json:"counts"`  // of the attempt that succeeded
+	Erased  Erased    `json:"erased"`  // by all attempts so far
 	Reason  *Reason   `json:"reason,omitempty"`
 }
 
@@ -36,6 +37,18 @@ type Counts struct {
 // Add gives the sum.
 func (c Counts) Add(d Counts) Counts {
 	return Counts{c.Resources + d.Resources, c.Bytes + d.Bytes, c.Planned + d.Planned}
+}
+
+// Erased is what was removed for good: versions, and resources of which
+// nothing is left. Unlike Counts it is true while the work goes on.
+type Erased struct {
+	Versions  int64 `json:"versions,omitempty"`
+	Resources int64 `json:"resources,omitempty"`
+}
+
+// Add gives the sum.
+func (e Erased) Add(d Erased) Erased {
+	return Erased{e.Versions + d.Versions, e.Resources + d.Resources}
 }
 
 // How often a unit is tried.
@@ -132,6 +145,7 @@ const (
 type Tally struct {
 	Queued, Running, Succeeded, Failed, Cancelled int
 	Done                                          Counts
+	Erased                                        Erased  // by all units, in any state
 	Planned                                       int64   // bytes that all units expected
 	Reason                                        *Reason // of a failed unit
 	LastEnd                                       time.Time

@@ -57,6 +57,13 @@ func TestCountsAdd(t *testing.T) {
 	}
 }
 
+func TestWhatWasErasedAddsUp(t *testing.T) {
+	got := job.Erased{Versions: 1, Resources: 2}.Add(job.Erased{Versions: 10, Resources: 20})
+	if want := (job.Erased{Versions: 11, Resources: 22}); got != want {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestAFailureShowsItsReasonAndKeepsItsCause(t *testing.T) {
 	reason := job.Reason{Code: "not-found", Message: "the Group is not there"}
 	err := fmt.Errorf("plan: %w", &job.Failure{Reason: reason, Permanent: true, Err: io.ErrUnexpectedEOF})
@@ -165,6 +172,7 @@ func TestAUnitIsTheSameAfterJSON(t *testing.T) {
 			State: states.Draw(t, "state"), Attempt: number("attempt"), Errors: number("errors"), Lost: number("lost"),
 			RunAt: instants.Draw(t, "run at"), Reason: reasons.Draw(t, "reason"),
 			Counts: job.Counts{Resources: int64(number("resources")), Bytes: int64(number("bytes")), Planned: int64(number("planned"))},
+			Erased: job.Erased{Versions: int64(number("versions erased")), Resources: int64(number("resources erased"))},
 		}
 		if rapid.Bool().Draw(t, "has args") {
 			u.Args = json.RawMessage(documents.Draw(t, "args"))

@@ -158,7 +158,12 @@ func (t *attempt) transaction(ctx context.Context) (at store.Tick, err error) {
 		return 0, err
 	}
 	in := mongo.NewSessionContext(ctx, l.session)
-	if at, err = t.move(in); err == nil {
+	moved, err := t.move(in)
+	at = store.Tick(moved.At)
+	if err == nil && moved.Gaps > 0 {
+		err = t.unused(in)
+	}
+	if err == nil {
 		err = t.write(in, at)
 	}
 	if err != nil {
@@ -175,18 +180,37 @@ func (t *attempt) transaction(ctx context.Context) (at store.Tick, err error) {
 // commit, the last barrier, and all that is replaced. A commit whose result
 // was unknown, and that went through meanwhile, is not done again: the lane
 // has its id.
-func (t *attempt) move(ctx context.Context) (store.Tick, error) {
+func (t *attempt) move(ctx context.Context) (moved laneDoc, err error) {
 	l := t.group.lane
 	id := bson.Binary{Data: t.id[:]}
-	var moved laneDoc
-	err := l.s.db.Collection(lanes).FindOneAndUpdate(ctx, append(open(l.id), bson.E{Key: "last", Value: field("$ne", id)}),
+	err = l.s.db.Collection(lanes).FindOneAndUpdate(ctx, append(open(l.id), bson.E{Key: "last", Value: field("$ne", id)}),
 		bson.A{field("$set", bson.D{{Key: "last", Value: id}, {Key: "at", Value: field("$max", bson.A{
 			field("$add", bson.A{field("$toLong", l.s.now()), l.s.jump().Milliseconds()}), field("$add", bson.A{"$at", int64(1)}), field("$add", bson.A{"$floor", int64(1)}), int64(t.least),
 		})}})}, options.FindOneAndUpdate().SetReturnDocument(options.After)).Decode(&moved)
 	if isNone(err) {
-		return 0, errLaneEnded
+		err = errLaneEnded
 	}
-	return store.Tick(moved.At), err
+	return moved, err
+}
+
+// unused sees that nothing is there of what the plan takes for new. Where no
+// history of the tenant has lost its beginning, the index of resources does.
+func (t *attempt) unused(ctx context.Context) error {
+	var created [][]byte
+	for i := range t.writes {
+		if w := &t.writes[i]; w.replaces == nil {
+			created = append(created, w.space.resourceOf(w.id))
+		}
+	}
+	if len(created) == 0 {
+		return nil
+	}
+	err := t.group.lane.s.db.Collection(versions).FindOne(ctx, field("h", in(created)),
+		options.FindOne().SetHint(byResource).SetProjection(field("_id", 1))).Err()
+	if err == nil {
+		return errStale
+	}
+	return orNone(err)
 }
 
 // write closes what is replaced, and writes what is new.

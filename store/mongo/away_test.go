@@ -3,6 +3,7 @@ package mongo_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,15 +46,22 @@ func filled(t *testing.T, s *mongo.Store, l *ledger) []call {
 	if err != nil || len(ranges) != 1 {
 		t.Fatalf("ranges: %v, %v", ranges, err)
 	}
-	j := newJob("export")
-	if _, err := s.Create(ctx, j, unitsOf(j, "a", "b"), store.Limit{}); err != nil {
+	j, f := working(t, s, "export")
+	return slices.Concat(reads(s, at, ranges[0], j), writes(t, s, l, j, f), erasures(t, s))
+}
+
+// working is a job of two units, and somebody who works on one of them.
+func working(t *testing.T, s *mongo.Store, kind string) (job.Job, store.Fence) {
+	t.Helper()
+	j := newJob(kind)
+	if _, err := s.Create(t.Context(), j, unitsOf(j, "a", "b"), store.Limit{}); err != nil {
 		t.Fatal(err)
 	}
-	_, f, err := s.Claim(ctx, []string{j.Kind}, lease)
+	_, f, err := s.Claim(t.Context(), []string{kind}, lease)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(reads(s, at, ranges[0], j), writes(t, s, l, j, f)...)
+	return j, f
 }
 
 func reads(s *mongo.Store, at store.Tick, r store.Range, j job.Job) []call {
@@ -72,7 +80,16 @@ func reads(s *mongo.Store, at store.Tick, r store.Range, j job.Job) []call {
 		{"Peek", primaryWait, func(ctx context.Context) error { return drop(s.Peek(ctx, north, j.ID)) }},
 		{"Tally", primaryWait, func(ctx context.Context) error { return drop(s.Tally(ctx, north, j.ID)) }},
 		{"CountJobs", primaryWait, func(ctx context.Context) error { return drop(s.CountJobs(ctx)) }},
+		{"UnitsOf", primaryWait, func(ctx context.Context) error { return drop(s.UnitsOf(ctx, north, j.ID, "", 9)) }},
 		{"PartsHolding", primaryWait, func(ctx context.Context) error { return drop(s.PartsHolding(ctx, north, "1")) }},
+		{"Mentions", primaryWait, func(ctx context.Context) error { return drop(s.Mentions(ctx, north, []fhir.ID{id})) }},
+		{"Versions", primaryWait, func(ctx context.Context) error {
+			return s.Versions(ctx, north, []fhir.ID{id}, func(*store.Version) error { return nil })
+		}},
+		{"Residue", primaryWait, func(ctx context.Context) error {
+			return drop(s.Residue(ctx, north, store.Gone{IDs: []fhir.ID{id}, Patients: []string{"1"}}))
+		}},
+		{"Scrub", primaryWait, func(ctx context.Context) error { return drop(s.Scrub(ctx)) }},
 		{"Ping", primaryWait, s.Ping},
 	}
 }
@@ -96,6 +113,25 @@ func writes(t *testing.T, s *mongo.Store, l *ledger, j job.Job, f store.Fence) [
 		{"Claim", primaryWait, func(ctx context.Context) error { _, _, err := s.Claim(ctx, []string{j.Kind}, lease); return err }},
 		{"Renew", commitWait, func(ctx context.Context) error { return s.Renew(ctx, f, lease) }},
 		{"AddMembers", commitWait, func(ctx context.Context) error { return s.AddMembers(ctx, f, []string{"1"}) }},
+	}
+}
+
+// erasures are calls that erase, each under a job of its own, as those of one
+// job wait for each other.
+func erasures(t *testing.T, s *mongo.Store) []call {
+	t.Helper()
+	refs := written(t, s, "erased", 2)
+	_, erase := working(t, s, "erase")
+	_, announce := working(t, s, "announce")
+	_, void := working(t, s, "void")
+	who := []string{"erased"}
+	return []call{
+		{"Erase", primaryWait, func(ctx context.Context) error { return drop(s.Erase(ctx, erase, refs)) }},
+		{"Announce", primaryWait, func(ctx context.Context) error { return s.Announce(ctx, announce, who) }},
+		{"Void", primaryWait, func(ctx context.Context) error { return drop(s.Void(ctx, void, who)) }},
+		{"Forget", primaryWait, func(ctx context.Context) error {
+			return s.Forget(ctx, north, []job.Part{{Job: void.Job, ID: "p", Name: "n"}})
+		}},
 	}
 }
 

@@ -141,6 +141,11 @@ func (s *Store) claimIn(ctx context.Context, f front, state job.State, due bson.
 	}
 	err = s.underJob(ctx, key(f.Tenant, f.Job), open, func(ctx context.Context) error {
 		r = unitRow{}
+		announced, err := s.announced(ctx, f.Tenant)
+		if err != nil {
+			return err
+		}
+		set := append(set[:len(set):len(set)], bson.E{Key: "erasure", Value: announced})
 		return s.db.Collection(units).FindOneAndUpdate(ctx, f.units(state, due), mongo.Pipeline{field("$set", set)},
 			options.FindOneAndUpdate().SetHint(byStage).SetSort(inTurn()).SetReturnDocument(options.After)).Decode(&r)
 	})

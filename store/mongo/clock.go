@@ -7,6 +7,7 @@ import (
 
 	"firebreak/store"
 
+	"github.com/oklog/ulid/v2"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
@@ -76,6 +77,31 @@ func (s *Store) reached(ctx context.Context, tenant uint16, at store.Tick) error
 		return errBehind
 	}
 	return nil
+}
+
+// abreast sees to it that what is read from now on, as the primary has it, has
+// all that was committed before, where there is no barrier to tell. A beat
+// writes in any case: a primary that was deposed does not get a majority to
+// acknowledge it, and of those that do, each later one has what it had.
+func (s *Store) abreast(ctx context.Context) error { return s.beat(ctx) }
+
+// seen runs f, which only reads, in a transaction that also writes. If it is
+// committed, what f found is what a majority has, and nothing of what had been
+// committed before is hidden from it: reading alone would not tell a primary
+// that was deposed, nor one whose last writes will be undone. What is written
+// is gone in the same moment, and nobody else's.
+func (s *Store) seen(ctx context.Context, f func(ctx context.Context) error) error {
+	c, mark := s.db.Collection(probes), field("_id", ulid.Make().String())
+	return s.transact(ctx, func(ctx context.Context) error {
+		if err := f(ctx); err != nil {
+			return err
+		}
+		if _, err := c.InsertOne(ctx, mark); err != nil {
+			return err
+		}
+		_, err := c.DeleteOne(ctx, mark, options.DeleteOne().SetHint(byID))
+		return err
+	})
 }
 
 // spaceAt is space as it was at the instant of a barrier.

@@ -151,7 +151,9 @@ func (s *Store) collect(ctx context.Context, sel store.Selection, at []points, f
 	return slices.CompactFunc(out, func(a, b place) bool { return a.key == b.key }), nil
 }
 
-func comparePlaces(a, b place) int { return bytes.Compare(a.key[:], b.key[:]) }
+func comparePlaces(a, b place) int { return compareKeys(a.key, b.key) }
+
+func compareKeys(a, b versionKey) int { return bytes.Compare(a[:], b[:]) }
 
 // places reads where the documents of a query are, in order.
 func (s *Store) places(ctx context.Context, collection string, filter bson.D, o *options.FindOptionsBuilder) ([]place, error) {

@@ -28,8 +28,9 @@ type load struct {
 	rounds chan struct{} // gets a value, at times, when a writer has been through
 	chain  chain
 
-	mu   sync.Mutex
-	jobs []*worked
+	mu     sync.Mutex
+	jobs   []*worked
+	purged []*purged
 
 	writing, exporting context.Context //nolint:containedctx // they end the load
 	stop, last         context.CancelFunc
@@ -54,6 +55,7 @@ func putOn(t *testing.T, uri string) *load {
 	for i := range 3 {
 		l.writers.Go(func() { l.work(l.stores[i%2], fmt.Sprint("work", i)) })
 	}
+	l.writers.Go(func() { l.purge(l.stores[1]) })
 	return l
 }
 
@@ -189,7 +191,10 @@ func (l *load) done() {
 	for _, w := range l.jobs {
 		w.stands(l.t)
 	}
-	l.t.Logf("%d jobs", len(l.jobs))
+	for _, p := range l.purged {
+		p.stands(l.t)
+	}
+	l.t.Logf("%d jobs, %d of them erased", len(l.jobs)+len(l.purged), len(l.purged))
 	l.chain.is(l.t, l.stores[0], &l.ledger)
 }
 

@@ -135,4 +135,69 @@
 // lease ends without a change. It has run against answers that follow MongoDB's
 // documentation, given in the place of a server that has none, and never
 // against a real mongod.
+//
+// # Erasures
+//
+// Erasing deletes documents of version in a transaction under a fence, with
+// the counts in the unit's document. What a commit replaces it writes, so a
+// commit and an erasure of one version conflict: the one that is undone makes
+// another plan, or finds the version replaced. A resource that is erased whole
+// has a current version among what is deleted, and any commit to the resource
+// closes that one; so none can add a version that the erasure has not seen.
+// Keys hold the tick of a lane, which only goes up: none is used again.
+//
+// A commit of a resource that was not there when it was planned replaces
+// nothing. The index keeps it from writing version 1 if another was faster,
+// unless version 1 of that other has been replaced and erased since: a gap.
+// Then it would write a second current version. So whoever is about to erase a
+// first version and to leave later ones counts up the gaps of the tenant
+// before, and then of all its open lanes, by plain updates, which wait for
+// commits under way; a lane that opens begins with its tenant's. A commit that
+// finds gaps in the lane that it moves looks, within its transaction, whether
+// what it creates is there. Take a commit that creates what the erasure leaves
+// without its beginning:
+//
+//   - It moved its lane before the count. Then it was over before the erasure
+//     began, and the first version of the other stood in its way.
+//   - It moved its lane after the count, or the lane was opened after it. Then
+//     it looks, in a snapshot of after the count, and finds what is left.
+//
+// What was planned does not matter to this, nor how old what the plan read is.
+//
+// That no part ends with what is announced as erased must not be lost to write
+// skew: an end that reads no announcement, and an announcement that sees no
+// part, each true to its own snapshot. So both write one document, that of the
+// tenant in erasing: Announce and Void count number up, and the end of a unit
+// with parts that hold patients counts ends up. Of two such transactions the
+// later one to write is undone, or began after the other was committed:
+//
+//   - If the end comes first, its parts are there for Void, which is later
+//     than Announce.
+//   - If Announce or Void comes first, the end reads number, and the
+//     announcements after the number that its unit was claimed under. It finds
+//     the patient, and is refused.
+//
+// A claim reads number in its own transaction, without writing. Another
+// announcement may be committed beside it; then the unit counts as claimed
+// before, though its worker began to read after. It is refused once for
+// nothing. It never counts as claimed after an announcement that was not
+// committed when its worker began.
+//
+// A part that is voided and one that is joined or dropped meanwhile are one
+// document that both write. What went with its job leaves its number in the
+// tenant's document, before it goes: ends of units that were claimed before
+// are refused whomever they hold.
+//
+// The tenant's document of the clock has no part in this, as a barrier would
+// wait for ends. Ends of one tenant with patients come one after the other. An
+// end writes some documents and is done in milliseconds, and an export has a
+// few of them in a second; those that meet are tried again, see transact.
+//
+// # What is not there
+//
+// A scan tells by its instant whether what answers lacks anything. Mentions and
+// Versions have none: they write before they read, which only a primary can do
+// that a majority follows, and read what the primary has (see abreast). Residue
+// reads in transactions that also write (see seen). What Erase is to erase it
+// finds in the transaction that erases it.
 package mongo

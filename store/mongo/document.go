@@ -157,6 +157,11 @@ func (s *Store) version(ctx context.Context, d versionDoc) (store.Version, error
 	if err != nil {
 		return store.Version{}, err
 	}
+	return d.version(typ)
+}
+
+// version is the document as the contract has it, of a type that is known.
+func (d *versionDoc) version(typ string) (store.Version, error) {
 	v := store.Version{
 		Key: d.key.text(), ID: fhir.ID{Type: typ, ID: d.id}, N: d.n, From: d.from, To: d.to,
 		Deleted: d.deleted, Owner: d.owner, Body: d.body, MetaAt: d.metaAt,

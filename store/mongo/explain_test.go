@@ -31,6 +31,10 @@ type sample struct {
 // as there are types or instances.
 var few = []string{"type", "instance", "probe"}
 
+// oplogs is the database of the log of the replica set, which has no index: its
+// first entry is where a scan of it begins.
+const oplogs = "local"
+
 // explained are the commands that look for documents.
 var explained = []string{"find", "aggregate", "update", "delete", "findAndModify", "count", "distinct"}
 
@@ -97,7 +101,7 @@ func noScans(t *testing.T, e *mongotest.Engine, a *asked) {
 	_, name, _ := strings.Cut(strings.TrimPrefix(uri, "mongodb://"), "/")
 	name, _, _ = strings.Cut(name, "?")
 	for what, s := range a.all {
-		if slices.ContainsFunc(few, func(c string) bool { return strings.Contains(what, " "+c+" ") }) || s.database == "admin" {
+		if slices.ContainsFunc(few, func(c string) bool { return strings.Contains(what, " "+c+" ") }) || s.database == "admin" || s.database == oplogs {
 			continue
 		}
 		if plan := explain(t, client.Database(name), s.command); strings.Contains(plan, "COLLSCAN") {

@@ -21,10 +21,12 @@ const (
 
 // beat says that this instance is there, and which sessions are its own. Two
 // beats may come in another order than they began, so none is ever taken out.
+// It counts, so that it writes though nothing else changes: see abreast.
 func (s *Store) beat(ctx context.Context) error {
 	before := field("$ifNull", bson.A{"$sessions", bson.A{}})
 	_, err := s.db.Collection(instances).UpdateOne(ctx, field("_id", s.instance), bson.A{field("$set", bson.D{
 		{Key: "beat", Value: "$$NOW"},
+		{Key: "beats", Value: field("$add", bson.A{field("$ifNull", bson.A{"$beats", 0}), 1})},
 		{Key: "sessions", Value: field("$setUnion", bson.A{before, field("$literal", s.sessions.all())})},
 	})}, options.UpdateOne().SetUpsert(true))
 	return wrap("write to the database", err)

@@ -13,6 +13,9 @@ import (
 // escapes keeps a name from reaching into the next one's place.
 var escapes = strings.NewReplacer("%", "%25", "/", "%2F")
 
+// unescapes gives a name back.
+var unescapes = strings.NewReplacer("%25", "%", "%2F", "/")
+
 // key joins names to an _id. The last one stays as it is, so that things are
 // in the order of their own names.
 func key(names ...string) string {

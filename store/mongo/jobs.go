@@ -166,6 +166,9 @@ func (s *Store) remove(ctx context.Context, t store.Tenant, id string) error {
 	if err != nil || res.MatchedCount == 0 {
 		return err
 	}
+	if err := s.removeAnnounced(ctx, t, id); err != nil {
+		return wrap("remove a job's announcements", err)
+	}
 	for _, c := range []string{holders, parts, members, finds, units} {
 		if _, err := s.db.Collection(c).DeleteMany(ctx, under(prefix(string(t), id)), options.DeleteMany().SetHint(byID)); err != nil {
 			return wrap("remove what belongs to a job", err)

@@ -55,6 +55,8 @@ func jobIndexes() []index {
 		},
 		// PartsHolding reads it.
 		{collection: holders, name: byHolder, keys: ascending("holder", "part")},
+		// End looks in it whether a patient was announced since.
+		{collection: erasures, name: byHolder, keys: ascending("holder", "number")},
 	}
 }
 

@@ -36,6 +36,7 @@ type laneDoc struct {
 	At       int64       `bson:"at"`      // tick of its last commit
 	Floor    int64       `bson:"floor"`   // of the last barrier; each commit is later
 	Last     bson.Binary `bson:"last"`    // the id of its last commit
+	Gaps     int64       `bson:"gaps"`    // as of its tenant
 	Ended    *time.Time  `bson:"ended,omitempty"`
 }
 
@@ -45,6 +46,7 @@ type tenantDoc struct {
 	No         int    `bson:"no"`
 	Clock      int64  `bson:"clock"`      // no lane that opens may commit at or before it
 	Generation int64  `bson:"generation"` // counts lanes that were opened or ended
+	Gaps       int64  `bson:"gaps"`       // counts erasures that left a history without its beginning
 }
 
 func laneID(tenant uint16, no int64) int64 { return int64(tenant)<<32 | no }
@@ -113,7 +115,7 @@ func (l *lane) open(ctx context.Context) error {
 		}
 		_, err := l.s.db.Collection(lanes).InsertOne(ctx, laneDoc{
 			ID: laneID(l.no, t.Generation), Tenant: int(l.no), Instance: l.s.instance, Session: l.session.ID(),
-			At: t.Clock, Floor: t.Clock,
+			At: t.Clock, Floor: t.Clock, Gaps: t.Gaps,
 		})
 		return err
 	})

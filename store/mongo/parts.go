@@ -26,6 +26,7 @@ type partRow struct {
 	Count    int64        `bson:"count"`
 	Size     int64        `bson:"size"`
 	SHA256   string       `bson:"sha256"`
+	Void     int          `bson:"void,omitempty"` // voided or forgotten; absent: neither
 }
 
 func partRowOf(f store.Fence, p job.Part) partRow {
@@ -159,7 +160,7 @@ func (s *Store) PartsOf(ctx context.Context, t store.Tenant, jobID, last string,
 	if limit <= 0 {
 		return nil, nil
 	}
-	out, err := s.partsIn(ctx, after(prefix(string(t), jobID), last),
+	out, err := s.partsIn(ctx, append(after(prefix(string(t), jobID), last), isLive()),
 		options.Find().SetHint(byID).SetSort(field("_id", 1)).SetLimit(int64(limit)).SetBatchSize(batchOf(limit)))
 	return out, failed(ctx, err)
 }
@@ -174,16 +175,18 @@ func (s *Store) Part(ctx context.Context, t store.Tenant, jobID string, name job
 	if name.N <= 0 {
 		return job.Part{}, store.ErrNotFound // not public, and not in the index
 	}
-	out, err := s.partsIn(ctx, bson.D{
+	out, err := rowsOf[partRow](ctx, s.db.Collection(parts), bson.D{
 		{Key: "of", Value: key(string(t), jobID)}, {Key: "category", Value: name.Category}, {Key: "type", Value: name.Type}, {Key: "n", Value: name.N},
 	}, options.Find().SetHint(byNumber))
-	if err == nil && len(out) == 0 {
-		err = store.ErrNotFound
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return job.Part{}, failed(ctx, err)
+	case len(out) == 0:
+		return job.Part{}, store.ErrNotFound
+	case out[0].Void != 0:
+		return job.Part{}, store.ErrGone
 	}
-	return out[0], nil
+	return out[0].decode(), nil
 }
 
 // PartsHolding is store.Parts. Both its reads are of one snapshot: between
@@ -217,7 +220,7 @@ func (s *Store) holding(ctx context.Context, holder string) (out []job.Part, err
 		for i, r := range page {
 			ids[i] = r.Part
 		}
-		ps, err := s.partsIn(ctx, field("_id", field("$in", ids)), options.Find().SetHint(byID).SetSort(field("_id", 1)))
+		ps, err := s.partsIn(ctx, append(field("_id", field("$in", ids)), isLive()), options.Find().SetHint(byID).SetSort(field("_id", 1)))
 		if err != nil {
 			return nil, err
 		}

@@ -145,14 +145,26 @@ func (s *Store) History(ctx context.Context, t store.Tenant, id fhir.ID, before 
 	if err != nil || !ok {
 		return nil, failed(ctx, err)
 	}
-	filter := bson.D{{Key: "h", Value: bson.Binary{Data: sp.resourceOf(id.ID)}}}
+	out, err := history(ctx, s.db.Collection(versions), named{sp, id}, before, limit)
+	return out, failed(ctx, err)
+}
+
+// named is a resource and where its versions are.
+type named struct {
+	space space
+	id    fhir.ID
+}
+
+// history is History, of a collection that is read in some way.
+func history(ctx context.Context, c *mongo.Collection, of named, before int64, limit int) ([]store.Version, error) {
+	filter := bson.D{{Key: "h", Value: bson.Binary{Data: of.space.resourceOf(of.id.ID)}}}
 	if before > 0 {
 		filter = append(filter, bson.E{Key: "n", Value: field("$lt", before)})
 	}
-	cur, err := s.db.Collection(versions).Find(ctx, filter,
+	cur, err := c.Find(ctx, filter,
 		options.Find().SetHint(byResource).SetSort(bson.D{{Key: "h", Value: 1}, {Key: "n", Value: -1}}).SetBatchSize(historyBatch))
 	if err != nil {
-		return nil, failed(ctx, err)
+		return nil, err
 	}
 	var out []store.Version
 	bytes := 0
@@ -164,12 +176,12 @@ func (s *Store) History(ctx context.Context, t store.Tenant, id fhir.ID, before 
 		if bytes += len(d.body); bytes > limit && len(out) > 0 {
 			return errEnough
 		}
-		v, err := s.version(ctx, d)
+		v, err := d.version(of.id.Type)
 		out = append(out, v)
 		return err
 	})
 	if err != nil && !errors.Is(err, errEnough) {
-		return nil, failed(ctx, err)
+		return nil, err
 	}
 	return out, nil
 }

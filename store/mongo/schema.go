@@ -11,7 +11,7 @@ import (
 )
 
 // schemaNow is the schema that this binary writes and reads.
-const schemaNow = 1
+const schemaNow = 2
 
 // The collections of a database.
 const (
@@ -27,7 +27,9 @@ const (
 	members   = "member" // of cohorts
 	finds     = "find"
 	parts     = "part"
-	limits    = "limit" // what creating jobs of a kind conflicts on
+	limits    = "limit"   // what creating jobs of a kind conflicts on
+	erasures  = "erasure" // one document a job and a patient whom it announced
+	erasing   = "erasing" // one document a tenant: what announcing and ending units conflict on
 )
 
 // The names of the indexes that queries hint at. That of _id is "_id_".
@@ -45,7 +47,7 @@ const (
 // at start: whoever writes to one that is not there would make it, and two who
 // do so at once may meet.
 func collections() []string {
-	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits}
+	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits, erasures, erasing}
 }
 
 // index is an index of a collection.
@@ -81,7 +83,11 @@ func exists(field string) bson.D {
 // several at once.
 func migrate(ctx context.Context, db *mongo.Database) error {
 	_, err := db.Collection(metas).InsertOne(ctx, bson.D{{Key: "_id", Value: "schema"}, {Key: "version", Value: schemaNow}})
-	if err != nil && !mongo.IsDuplicateKeyError(err) {
+	if mongo.IsDuplicateKeyError(err) {
+		// Schema 1 had no announcements: its binaries must not end units.
+		_, err = db.Collection(metas).UpdateOne(ctx, field("_id", "schema"), field("$max", field("version", schemaNow)), options.UpdateOne().SetHint(byID))
+	}
+	if err != nil {
 		return wrap("mark the database", err)
 	}
 	for _, c := range collections() {

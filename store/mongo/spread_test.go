@@ -147,6 +147,40 @@ func (s *spread) PartsHolding(ctx context.Context, t store.Tenant, patient strin
 	return s.next().PartsHolding(ctx, t, patient)
 }
 
+func (s *spread) UnitsOf(ctx context.Context, t store.Tenant, jobID, after string, n int) ([]job.Unit, error) {
+	return s.next().UnitsOf(ctx, t, jobID, after, n)
+}
+
+func (s *spread) Mentions(ctx context.Context, t store.Tenant, targets []fhir.ID) ([]fhir.ID, error) {
+	return s.next().Mentions(ctx, t, targets)
+}
+
+func (s *spread) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yield func(*store.Version) error) error {
+	return s.next().Versions(ctx, t, ids, yield)
+}
+
+func (s *spread) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (store.Erased, error) {
+	return s.next().Erase(ctx, f, vs)
+}
+
+func (s *spread) Residue(ctx context.Context, t store.Tenant, g store.Gone) ([]store.Residue, error) {
+	return s.next().Residue(ctx, t, g)
+}
+
+func (s *spread) Scrub(ctx context.Context) (store.Traces, error) { return s.next().Scrub(ctx) }
+
+func (s *spread) Announce(ctx context.Context, f store.Fence, patients []string) error {
+	return s.next().Announce(ctx, f, patients)
+}
+
+func (s *spread) Void(ctx context.Context, f store.Fence, patients []string) ([]job.Part, error) {
+	return s.next().Void(ctx, f, patients)
+}
+
+func (s *spread) Forget(ctx context.Context, t store.Tenant, parts []job.Part) error {
+	return s.next().Forget(ctx, t, parts)
+}
+
 func (s *spread) Ping(ctx context.Context) error { return s.next().Ping(ctx) }
 
 func (s *spread) Close() error {

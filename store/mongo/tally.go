@@ -40,6 +40,8 @@ type stateSum struct {
 	Attempts  int       `bson:"attempts"`
 	Errors    int       `bson:"errors"`
 	Lost      int       `bson:"lost"`
+	Versions  int64     `bson:"erased_versions"`
+	Erased    int64     `bson:"erased_resources"`
 	Ended     time.Time `bson:"ended"`
 }
 
@@ -95,6 +97,7 @@ func addSum(out *job.Tally, sum stateSum) {
 	out.Attempts += sum.Attempts
 	out.Errors += sum.Errors
 	out.Lost += sum.Lost
+	out.Erased = out.Erased.Add(job.Erased{Versions: sum.Versions, Resources: sum.Erased})
 	if sum.Ended.After(out.LastEnd) {
 		out.LastEnd = sum.Ended
 	}
@@ -119,6 +122,8 @@ func (s *Store) tallied(ctx context.Context, of string) (*mongo.Cursor, error) {
 			{Key: "resources", Value: 1},
 			{Key: "bytes", Value: 1},
 			{Key: "planned", Value: 1},
+			{Key: "erased_versions", Value: 1},
+			{Key: "erased_resources", Value: 1},
 			{Key: "ended", Value: 1},
 			{Key: "reason", Value: 1},
 		}),
@@ -128,6 +133,7 @@ func (s *Store) tallied(ctx context.Context, of string) (*mongo.Cursor, error) {
 				{Key: "units", Value: field("$sum", 1)},
 				{Key: "attempts", Value: field("$sum", "$attempt")},
 				sum("resources"), sum("bytes"), sum("done"), sum("planned"), sum("errors"), sum("lost"),
+				sum("erased_versions"), sum("erased_resources"),
 				{Key: "ended", Value: field("$max", "$ended")},
 			})}},
 			{Key: "erred", Value: mongo.Pipeline{

@@ -39,7 +39,11 @@ type unitRow struct {
 	Bytes     int64      `bson:"bytes"`
 	Ended     *time.Time `bson:"ended,omitempty"`
 	Args      []byte     `bson:"args,omitempty"`
-	Reason    []byte     `bson:"reason,omitempty"` // job.Reason as JSON
+	Reason    []byte     `bson:"reason,omitempty"`  // job.Reason as JSON
+	Erasure   int64      `bson:"erasure,omitempty"` // the tenant's number of announcements when it was claimed
+
+	ErasedVersions  int64 `bson:"erased_versions,omitempty"` // by all attempts, as ErasedResources
+	ErasedResources int64 `bson:"erased_resources,omitempty"`
 }
 
 // planner is the attempt that adds units; the zero one is Create.
@@ -74,6 +78,7 @@ func (r unitRow) decode() (job.Unit, error) {
 		Tenant: r.Tenant, Job: r.Job, ID: r.Unit, Kind: r.Kind, Phase: r.Phase,
 		State: r.State, Attempt: r.Attempt, Errors: r.Errors, Lost: r.Lost, RunAt: r.RunAt, Args: r.Args,
 		Counts: job.Counts{Resources: r.Resources, Bytes: r.Bytes, Planned: r.Planned},
+		Erased: job.Erased{Versions: r.ErasedVersions, Resources: r.ErasedResources},
 	}
 	var err error
 	u.Reason, err = reason(r.Reason)

@@ -84,6 +84,9 @@ func (s *Store) End(ctx context.Context, f store.Fence, e job.UnitEnd) error {
 		return err
 	}
 	err = s.underJob(ctx, key(string(f.Tenant), f.Job), notEnded(), func(ctx context.Context) error {
+		if err := s.unerased(ctx, f, e); err != nil {
+			return err
+		}
 		if err := s.changeUnit(ctx, f, set); err != nil {
 			return err
 		}
@@ -154,4 +157,28 @@ func (s *Store) advance(ctx context.Context, id string) error {
 		_, err = s.db.Collection(jobs).UpdateOne(ctx, field("_id", id), change, options.UpdateOne().SetHint(byID))
 	}
 	return err
+}
+
+// UnitsOf is store.Units.
+func (s *Store) UnitsOf(ctx context.Context, t store.Tenant, jobID, last string, n int) ([]job.Unit, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if n <= 0 {
+		return nil, nil
+	}
+	rows, err := rowsOf[unitRow](ctx, s.db.Collection(units), after(prefix(string(t), jobID), last),
+		options.Find().SetHint(byID).SetSort(field("_id", 1)).SetLimit(int64(n)).SetBatchSize(batchOf(n)))
+	if err != nil {
+		return nil, failed(ctx, err)
+	}
+	out := make([]job.Unit, len(rows))
+	for i, r := range rows {
+		if out[i], err = r.decode(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

@@ -8,9 +8,6 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// compartmentParam is the term by which a version is in a compartment.
-const compartmentParam = "_compartment"
-
 // AddMembers is store.Cohorts.
 func (s *Store) AddMembers(ctx context.Context, f store.Fence, patients []string) error {
 	return s.w.do(ctx, 0, func(x *tx) error {

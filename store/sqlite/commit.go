@@ -206,7 +206,7 @@ func (c *committing) replace(sp space, old row, p store.Put) (store.Applied, err
 	} else {
 		v.patients = packPatients(search.Compartments(p.Terms))
 	}
-	if err := c.close(old, v.from, p.Resource.ID); err != nil {
+	if err := c.exec(`UPDATE version SET "to"=? WHERE key=?`, int64(v.from), old.key); err != nil {
 		return store.Applied{}, err
 	}
 	stmt, err := c.conn.Prepare(`UPDATE current SET key=? WHERE space=? AND id=?`)
@@ -221,17 +221,6 @@ func (c *committing) replace(sp space, old row, p store.Put) (store.Applied, err
 	}
 	a := store.Applied{Key: keyText(v.key), N: v.n, At: v.from, Created: old.deleted && !p.Delete}
 	return a, c.insert(sp, v, p)
-}
-
-// close ends a version, and removes its terms.
-func (c *committing) close(old row, at store.Tick, id fhir.ID) error {
-	if err := c.exec(`UPDATE version SET "to"=? WHERE key=?`, int64(at), old.key); err != nil {
-		return err
-	}
-	if old.deleted {
-		return nil
-	}
-	return c.unlink(old.key, terms(id, old.body))
 }
 
 func (c *committing) insert(sp space, v row, p store.Put) error {
@@ -254,7 +243,9 @@ func (c *committing) insert(sp space, v row, p store.Put) error {
 	if stmt.BindNull(11); v.patients != nil {
 		stmt.BindBytes(11, v.patients)
 	}
-	if stmt.BindNull(12); !p.Delete {
+	if stmt.BindNull(12); p.Delete {
+		c.links = appendLinks(c.links, v.key, compartments(v.patients))
+	} else {
 		stmt.BindBytes(12, p.Resource.Body)
 		c.links = appendLinks(c.links, v.key, p.Terms)
 	}

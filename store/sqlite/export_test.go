@@ -13,19 +13,21 @@ import (
 // Schemas is how many schemas there have been.
 func Schemas() int { return len(migrations) }
 
-// MakeOld makes a database of an earlier schema, with some rows.
+// MakeOld brings what is in a folder, or nothing, to an earlier schema, and adds
+// some rows.
 func MakeOld(dir string, schema int, rows string) error {
 	conn, err := sqlite.OpenConn(filepath.Join(dir, File), sqlite.OpenReadWrite, sqlite.OpenCreate)
 	if err != nil {
 		return err
 	}
-	for at, script := range migrations[:schema] {
-		script += fmt.Sprintf("PRAGMA user_version=%d; PRAGMA application_id=%d;", at+1, applicationID)
-		if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
-			return errors.Join(err, conn.Close())
-		}
+	at, err := recognise(conn)
+	for ; err == nil && at < schema; at++ {
+		err = migrateOnce(conn, at)
 	}
-	return errors.Join(sqlitex.ExecuteScript(conn, rows, nil), conn.Close())
+	if err == nil {
+		err = sqlitex.ExecuteScript(conn, rows, nil)
+	}
+	return errors.Join(err, conn.Close())
 }
 
 // Schema is what the database has: its version, and the definition of each

@@ -24,7 +24,7 @@ import (
 
 const tenant = store.Tenant("t")
 
-func at(t *testing.T, dir string) *sqlite.Store {
+func at(t testing.TB, dir string) *sqlite.Store {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir, Now: time.Now})
 	if err != nil {

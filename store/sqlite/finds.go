@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"slices"
 
 	"firebreak/fhir"
 	"firebreak/fhir/search"
@@ -23,16 +22,13 @@ func (s *Store) Referrers(ctx context.Context, t store.Tenant, at store.Tick, ty
 	if !ok {
 		return nil, nil
 	}
-	r := referrers{conn: conn, space: sp, typ: typ, ref: d.params[search.Ref], wanted: make(map[string]bool, len(targets))}
+	r := referrers{conn: conn, typ: typ, ref: d.params[search.Ref], wanted: make(map[string]bool, len(targets))}
 	for _, id := range targets {
 		r.wanted[id.String()] = true
 	}
 	from, to, err := bounds(conn, sp, store.Selection{At: store.Forever - 1})
 	if err == nil {
-		err = r.linked(from, to)
-	}
-	if err == nil {
-		err = r.closed(at)
+		err = r.linked(from, to, at)
 	}
 	return r.found, orContext(ctx, err)
 }
@@ -40,16 +36,17 @@ func (s *Store) Referrers(ctx context.Context, t store.Tenant, at store.Tick, ty
 // referrers is one search for who names the wanted targets.
 type referrers struct {
 	conn   *sqlite.Conn
-	space  space
 	typ    string
 	ref    int64 // number of the parameter of all references; a compartment's is none
 	wanted map[string]bool
 	found  []fhir.ID
 }
 
-// linked finds those whose current version does.
-func (r *referrers) linked(from, to int64) error {
-	stmt, err := r.conn.Prepare(`SELECT v.id, l.params FROM link l JOIN version v ON v.key=l.key WHERE l.seg=? AND l.target=?`)
+// linked finds them among the links of versions that were current at an
+// instant, or since.
+func (r *referrers) linked(from, to int64, at store.Tick) error {
+	stmt, err := r.conn.Prepare(`SELECT v.id, l.params FROM link l JOIN version v ON v.key=l.key
+		WHERE l.seg=? AND l.target=? AND (v."to" IS NULL OR v."to">?)`)
 	if err != nil {
 		return err
 	}
@@ -58,9 +55,10 @@ func (r *referrers) linked(from, to int64) error {
 		for target := range r.wanted {
 			stmt.BindInt64(1, seg.from>>segmentBits)
 			bindTarget(stmt, target)
+			stmt.BindInt64(3, int64(at))
 			if err := rows(stmt, func() error {
 				if hasParam(columnBytes(stmt, 1, buf[:0]), r.ref) {
-					r.add(columnID(stmt, 0))
+					r.found = append(r.found, fhir.ID{Type: r.typ, ID: columnID(stmt, 0)})
 				}
 				return nil
 			}); err != nil {
@@ -70,29 +68,6 @@ func (r *referrers) linked(from, to int64) error {
 	}
 	return nil
 }
-
-// closed finds those whose version as of an instant does, where that has been
-// replaced since.
-func (r *referrers) closed(at store.Tick) error {
-	stmt, err := r.conn.Prepare(`SELECT id, body FROM version WHERE "to" IS NOT NULL AND space=? AND "to">? AND "from"<=? AND NOT deleted`)
-	if err != nil {
-		return err
-	}
-	stmt.BindInt64(1, int64(r.space))
-	stmt.BindInt64(2, int64(at))
-	stmt.BindInt64(3, int64(at))
-	return rows(stmt, func() error {
-		id := columnID(stmt, 0)
-		if slices.ContainsFunc(terms(fhir.ID{Type: r.typ, ID: id}, columnBytes(stmt, 1, nil)), func(t search.Term) bool {
-			return t.Param == search.Ref && r.wanted[t.Value]
-		}) {
-			r.add(id)
-		}
-		return nil
-	})
-}
-
-func (r *referrers) add(id string) { r.found = append(r.found, fhir.ID{Type: r.typ, ID: id}) }
 
 // AddFinds is store.Finds.
 func (s *Store) AddFinds(ctx context.Context, f store.Fence, ids []fhir.ID) error {

@@ -229,6 +229,9 @@ func (s *Store) Remove(ctx context.Context, t store.Tenant, id string) error {
 		if !ok {
 			return nil
 		}
+		if err := x.removeAnnounced(no, id); err != nil {
+			return err
+		}
 		for _, from := range []string{"part_patient WHERE tenant=? AND job=?", "part WHERE tenant=? AND job=?", "cohort WHERE tenant=? AND job=?", "find WHERE tenant=? AND job=?", "unit WHERE tenant=? AND job=?", "job WHERE tenant=? AND id=?"} {
 			if err := x.run(`DELETE FROM `+from, no, id); err != nil {
 				return err

@@ -21,9 +21,18 @@ func (l link) compare(m link) int {
 		strings.Compare(l.target, m.target), cmp.Compare(l.key, m.key))
 }
 
-// terms are made from a body anew: those of versions that are not current are
-// not stored.
+// terms are made from a body anew.
 func terms(id fhir.ID, body []byte) []search.Term { return search.Terms(id.Type, id.ID, body) }
+
+// compartments are the terms of a tombstone: in whose compartments the version
+// before it was, as packPatients has them.
+func compartments(patients []byte) []search.Term {
+	var out []search.Term
+	for _, p := range unpackPatients(patients) {
+		out = append(out, search.Term{Kind: search.Reference, Param: search.Compartment, Value: "Patient/" + p})
+	}
+	return out
+}
 
 // appendLinks groups terms, which are sorted by Value, by what they name.
 func appendLinks(links []link, key int64, terms []search.Term) []link {
@@ -60,21 +69,17 @@ func (t *tx) insertLink(l link) error {
 	return err
 }
 
-// unlink removes the links of a version, made from its body anew.
-func (t *tx) unlink(key int64, terms []search.Term) error {
-	for _, l := range appendLinks(nil, key, terms) {
-		stmt, err := t.conn.Prepare(`DELETE FROM link WHERE seg=? AND target=? AND key=?`)
-		if err != nil {
-			return err
-		}
-		stmt.BindInt64(1, key>>segmentBits)
-		bindTarget(stmt, l.target)
-		stmt.BindInt64(3, key)
-		if _, err := stmt.Step(); err != nil {
-			return err
-		}
+// deleteLink removes a link; its params do not matter.
+func (t *tx) deleteLink(l link) error {
+	stmt, err := t.conn.Prepare(`DELETE FROM link WHERE seg=? AND target=? AND key=?`)
+	if err != nil {
+		return err
 	}
-	return nil
+	stmt.BindInt64(1, l.key>>segmentBits)
+	bindTarget(stmt, l.target)
+	stmt.BindInt64(3, l.key)
+	_, err = stmt.Step()
+	return err
 }
 
 // hasParam tells whether a list of varints, as insertLink makes it, has no.

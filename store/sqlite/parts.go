@@ -65,7 +65,7 @@ func (t *tx) addPart(tenant int64, f store.Fence, p job.Part) error {
 	return nil
 }
 
-const partColumns = `SELECT p.id, p.job, p.unit, p.category, p.type, p.n, p.name, p.count, p.size, p.sha256 FROM part p `
+const partColumns = `SELECT p.id, p.job, p.unit, p.category, p.type, p.n, p.name, p.count, p.size, p.sha256, p.void FROM part p `
 
 // parts runs a query that begins with partColumns.
 func (s *Store) parts(ctx context.Context, query string, args ...any) ([]job.Part, error) {
@@ -75,34 +75,44 @@ func (s *Store) parts(ctx context.Context, query string, args ...any) ([]job.Par
 	}
 	defer put()
 	var out []job.Part
-	err = each(conn, query, func(st *sqlite.Stmt) {
-		out = append(out, job.Part{
-			ID: st.ColumnText(0), Job: st.ColumnText(1), Unit: st.ColumnText(2),
-			Category: job.Category(st.ColumnText(3)), Type: st.ColumnText(4), N: st.ColumnInt(5),
-			Name: st.ColumnText(6), Count: st.ColumnInt64(7), Size: st.ColumnInt64(8), SHA256: st.ColumnText(9),
-		})
-	}, args...)
+	err = each(conn, query, func(st *sqlite.Stmt) { out = append(out, partOf(st)) }, args...)
 	return out, orContext(ctx, err)
+}
+
+// partOf reads the row of partColumns that st stands on.
+func partOf(st *sqlite.Stmt) job.Part {
+	return job.Part{
+		ID: st.ColumnText(0), Job: st.ColumnText(1), Unit: st.ColumnText(2),
+		Category: job.Category(st.ColumnText(3)), Type: st.ColumnText(4), N: st.ColumnInt(5),
+		Name: st.ColumnText(6), Count: st.ColumnInt64(7), Size: st.ColumnInt64(8), SHA256: st.ColumnText(9),
+	}
 }
 
 func (s *Store) tenantNo(t store.Tenant) int64 { return s.w.committed.Load().tenants[string(t)] }
 
 // PartsOf is store.Parts.
 func (s *Store) PartsOf(ctx context.Context, t store.Tenant, jobID, after string, limit int) ([]job.Part, error) {
-	return s.parts(ctx, partColumns+`WHERE p.tenant=? AND p.job=? AND p.id>? ORDER BY p.id LIMIT ?`, s.tenantNo(t), jobID, after, limit)
+	return s.parts(ctx, partColumns+`WHERE NOT p.void AND p.tenant=? AND p.job=? AND p.id>? ORDER BY p.id LIMIT ?`, s.tenantNo(t), jobID, after, limit)
 }
 
 // Part is store.Parts.
 func (s *Store) Part(ctx context.Context, t store.Tenant, jobID string, name job.PartName) (job.Part, error) {
-	ps, err := s.parts(ctx, partColumns+`WHERE p.n>0 AND p.tenant=? AND p.job=? AND p.category=? AND p.type=? AND p.n=?`,
-		s.tenantNo(t), jobID, string(name.Category), name.Type, name.N)
-	if err == nil && len(ps) == 0 {
-		err = store.ErrNotFound
-	}
+	conn, put, err := s.reader(ctx)
 	if err != nil {
 		return job.Part{}, err
 	}
-	return ps[0], nil
+	defer put()
+	var p job.Part
+	there := store.ErrNotFound
+	err = each(conn, partColumns+`WHERE p.n>0 AND p.tenant=? AND p.job=? AND p.category=? AND p.type=? AND p.n=?`, func(st *sqlite.Stmt) {
+		if p, there = partOf(st), nil; st.ColumnInt(10) != live {
+			p, there = job.Part{}, store.ErrGone
+		}
+	}, s.tenantNo(t), jobID, string(name.Category), name.Type, name.N)
+	if err != nil {
+		return job.Part{}, orContext(ctx, err)
+	}
+	return p, there
 }
 
 // PartsHolding is store.Parts.
@@ -112,5 +122,5 @@ func (s *Store) PartsHolding(ctx context.Context, t store.Tenant, patient string
 		id = u[:]
 	}
 	return s.parts(ctx, partColumns+`JOIN part_patient h ON h.tenant=p.tenant AND h.job=p.job AND h.part=p.id
-		WHERE h.tenant=? AND h.patient=? ORDER BY p.job, p.id`, s.tenantNo(t), id)
+		WHERE NOT p.void AND h.tenant=? AND h.patient=? ORDER BY p.job, p.id`, s.tenantNo(t), id)
 }

@@ -159,6 +159,21 @@ func (s *Store) closed(conn *sqlite.Conn, t store.Tenant, id fhir.ID, n int64) (
 	return s.one(conn, stmt)
 }
 
+// before reads the latest version below versionId n that was replaced; N is 0
+// if there is none. What was erased leaves gaps.
+func (s *Store) before(conn *sqlite.Conn, t store.Tenant, id fhir.ID, n int64) (store.Version, error) {
+	sp, _ := s.w.committed.Load().space(t, id.Type)
+	stmt, err := conn.Prepare(`SELECT ` + versionColumns + ` FROM version v WHERE v."to" IS NOT NULL AND v.space=? AND v.id=? AND v.n<?
+		ORDER BY v.n DESC LIMIT 1`)
+	if err != nil {
+		return store.Version{}, err
+	}
+	stmt.BindInt64(1, int64(sp))
+	bindID(stmt, 2, id.ID)
+	stmt.BindInt64(3, n)
+	return s.one(conn, stmt)
+}
+
 // History is store.Reader.
 func (s *Store) History(ctx context.Context, t store.Tenant, id fhir.ID, before int64, limit int) ([]store.Version, error) {
 	conn, put, err := s.reader(ctx)
@@ -168,9 +183,9 @@ func (s *Store) History(ctx context.Context, t store.Tenant, id fhir.ID, before 
 	defer put()
 	v, err := s.get(conn, t, id)
 	var out []store.Version
-	for bytes := 0; err == nil && v.N > 0; v, err = s.closed(conn, t, id, v.N-1) {
+	for bytes := 0; err == nil && v.N > 0; v, err = s.before(conn, t, id, v.N) {
 		if before > 0 && v.N >= before {
-			v.N = min(v.N, before)
+			v.N = before
 			continue
 		}
 		if bytes += len(v.Body); bytes > limit && len(out) > 0 {

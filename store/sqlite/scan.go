@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"firebreak/fhir/search"
 	"firebreak/store"
 
 	"zombiezen.com/go/sqlite"
@@ -159,8 +160,8 @@ func (c *chunk) fill(conn *sqlite.Conn, from, to int64, only *keySet) (int64, er
 	return next, err
 }
 
-// wanted tells whether a row of the sequence is meant. Tombstones have no
-// links, so each is looked at for its id and its patients.
+// wanted tells whether a row of the sequence is meant. Tombstones are few and
+// have an index of their own, so each is looked at for its id and its patients.
 func (c *chunk) wanted(conn *sqlite.Conn, stmt *sqlite.Stmt, key int64, only *keySet) (bool, error) {
 	if !c.sel.Deleted {
 		return only == nil || only.has(key), nil
@@ -228,16 +229,20 @@ type cohortOf struct {
 	space  space
 }
 
-// collect adds the keys of a segment that the selection may mean: the current
-// versions first, then those closed since the selection's instant, so that a
-// version closed in between is found either way. Whether a version is really
-// meant as of that instant, its row says.
+// collect adds the keys of a segment that the selection may mean: those of any
+// version, replaced ones too. Whether a version is really meant as of the
+// selection's instant, its row says.
 func (s *Store) collect(conn *sqlite.Conn, c cohortOf, set *keySet) error {
 	if c.sel.IDs == nil {
 		return s.collectCohort(conn, c, set)
 	}
-	if err := s.collectIDs(conn, c, set); err != nil || c.sel.Cohort == "" {
-		return err
+	for _, id := range c.sel.IDs {
+		if err := collectResource(conn, c.space, id, set); err != nil {
+			return err
+		}
+	}
+	if c.sel.Cohort == "" {
+		return nil
 	}
 	members := newKeySet(set.from, set.to)
 	if err := s.collectCohort(conn, c, members); err != nil {
@@ -248,49 +253,41 @@ func (s *Store) collect(conn *sqlite.Conn, c cohortOf, set *keySet) error {
 }
 
 func (s *Store) collectCohort(conn *sqlite.Conn, c cohortOf, set *keySet) error {
-	if err := s.eachMember(conn, c.tenant, c.sel.Cohort, func(patient string) error {
+	return s.eachMember(conn, c.tenant, c.sel.Cohort, func(patient string) error {
 		if c.typ == "Patient" {
-			return collectCurrent(conn, c.space, patient, set)
+			return collectResource(conn, c.space, patient, set)
 		}
 		return s.collectLinked(conn, patient, set)
-	}); err != nil {
-		return err
-	}
-	return s.collectClosed(conn, c, set, func(id string, patients []string) (bool, error) {
-		if c.typ == "Patient" {
-			patients = []string{id}
-		}
-		return s.anyMember(conn, c, patients)
 	})
 }
 
-func (s *Store) collectIDs(conn *sqlite.Conn, c cohortOf, set *keySet) error {
-	for _, id := range c.sel.IDs {
-		if err := collectCurrent(conn, c.space, id, set); err != nil {
+// collectResource adds the versions of a resource: the current one first, then
+// those that were replaced, so that one that is closed in between is found
+// either way.
+func collectResource(conn *sqlite.Conn, sp space, id string, set *keySet) error {
+	for _, query := range []string{
+		`SELECT key FROM current WHERE space=? AND id=?`,
+		`SELECT key FROM version WHERE "to" IS NOT NULL AND space=? AND id=?`,
+	} {
+		stmt, err := conn.Prepare(query)
+		if err != nil {
+			return err
+		}
+		stmt.BindInt64(1, int64(sp))
+		bindID(stmt, 2, id)
+		if err := rows(stmt, func() error {
+			set.add(stmt.ColumnInt64(0))
+			return nil
+		}); err != nil {
 			return err
 		}
 	}
-	return s.collectClosed(conn, c, set, func(id string, _ []string) (bool, error) {
-		return slices.Contains(c.sel.IDs, id), nil
-	})
+	return nil
 }
 
-func collectCurrent(conn *sqlite.Conn, sp space, id string, set *keySet) error {
-	stmt, err := conn.Prepare(`SELECT key FROM current WHERE space=? AND id=?`)
-	if err != nil {
-		return err
-	}
-	stmt.BindInt64(1, int64(sp))
-	bindID(stmt, 2, id)
-	return rows(stmt, func() error {
-		set.add(stmt.ColumnInt64(0))
-		return nil
-	})
-}
-
-// collectLinked adds the current versions in a patient's compartment.
+// collectLinked adds the versions in a patient's compartment.
 func (s *Store) collectLinked(conn *sqlite.Conn, patient string, set *keySet) error {
-	compartment, ok := s.w.committed.Load().params[compartmentParam]
+	compartment, ok := s.w.committed.Load().params[search.Compartment]
 	if !ok {
 		return nil
 	}
@@ -306,26 +303,5 @@ func (s *Store) collectLinked(conn *sqlite.Conn, patient string, set *keySet) er
 			set.add(stmt.ColumnInt64(0))
 		}
 		return nil
-	})
-}
-
-// collectClosed adds versions that were current at the selection's instant and
-// are not any more, if they are wanted.
-func (s *Store) collectClosed(conn *sqlite.Conn, c cohortOf, set *keySet, wanted func(id string, patients []string) (bool, error)) error {
-	stmt, err := conn.Prepare(`SELECT key, id, patients FROM version
-		WHERE "to" IS NOT NULL AND space=? AND "to">? AND "from"<=? AND NOT deleted`)
-	if err != nil {
-		return err
-	}
-	stmt.BindInt64(1, int64(c.space))
-	stmt.BindInt64(2, int64(c.sel.At))
-	stmt.BindInt64(3, int64(c.sel.At))
-	var buf [256]byte
-	return rows(stmt, func() error {
-		ok, err := wanted(columnID(stmt, 1), unpackPatients(columnBytes(stmt, 2, buf[:0])))
-		if ok {
-			set.add(stmt.ColumnInt64(0))
-		}
-		return err
 	})
 }

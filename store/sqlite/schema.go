@@ -10,9 +10,16 @@ import (
 // applicationID marks the file as one of ours: "FBRK".
 const applicationID = 0x4642524b
 
+// migration brings a database from one version of the schema to the next: by a
+// script, and then by code.
+type migration struct {
+	script string
+	fill   func(conn *sqlite.Conn) error // nil: there is nothing to fill in
+}
+
 // migrations bring a database from version i to i+1. One that has landed is
 // never changed; the last one's number is the schema's version.
-var migrations = []string{schema1, schema2}
+var migrations = []migration{{schema1, nil}, {schema2, nil}, {schema3, linkHistory}}
 
 const schema1 = `
 CREATE TABLE tenant (
@@ -182,12 +189,30 @@ func recognise(conn *sqlite.Conn) (at int, err error) {
 // migrate brings the schema up to date, each step in a transaction of its own.
 func migrate(conn *sqlite.Conn, at int) error {
 	for ; at < len(migrations); at++ {
-		script := migrations[at] + fmt.Sprintf("PRAGMA user_version=%d; PRAGMA application_id=%d;", at+1, applicationID)
-		if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
+		if err := migrateOnce(conn, at); err != nil {
 			return fmt.Errorf("sqlite: migrate to schema %d: %w", at+1, err)
 		}
 	}
 	return nil
+}
+
+// migrateOnce makes one step, all or nothing.
+func migrateOnce(conn *sqlite.Conn, at int) (err error) {
+	end, err := sqlitex.ImmediateTransaction(conn)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
+	m := migrations[at]
+	if err := sqlitex.ExecuteScript(conn, m.script, nil); err != nil {
+		return err
+	}
+	if m.fill != nil {
+		if err := m.fill(conn); err != nil {
+			return err
+		}
+	}
+	return sqlitex.ExecuteScript(conn, fmt.Sprintf("PRAGMA user_version=%d; PRAGMA application_id=%d;", at+1, applicationID), nil)
 }
 
 func pragmaInt(conn *sqlite.Conn, name string) (int, error) {

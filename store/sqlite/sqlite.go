@@ -12,10 +12,12 @@
 // and within a type keys go in order of From: an export of what changed since
 // an instant begins where the instant is.
 //
-// What refers to what is in link, current versions only: one row for each
-// target that a version names, with the search parameters by which it does.
-// It is cut into segments of 2^16 keys, so that inserting stays within a
-// small part of the index however large the store is.
+// What refers to what is in link: one row for each target that a version
+// names, with the search parameters by which it does. A row comes with its
+// version and goes when the version is erased; that the version is replaced
+// does not touch it. A tombstone has rows for the compartments of the version
+// before. Link is cut into segments of 2^16 keys, so that inserting stays
+// within a small part of the index however large the store is.
 package sqlite
 
 import (

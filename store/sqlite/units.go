@@ -78,7 +78,7 @@ func (t *tx) dropPlans(tenant int64, f store.Fence) error {
 }
 
 const unitColumns = `t.name, u.job, u.id, u.kind, u.phase, u.state, u.attempt, u.errors, u.lost, u.run_at,
-	u.resources, u.bytes, u.planned, u.args, u.reason`
+	u.resources, u.bytes, u.planned, u.args, u.reason, u.erased_versions, u.erased_resources`
 
 // open is a unit whose turn it is, but for time; ?1 is the present instant and
 // ?2 the kinds as a JSON array. What follows names the state: units are then
@@ -169,6 +169,7 @@ func units(conn *sqlite.Conn, query string, args ...any) ([]job.Unit, error) {
 			Phase: st.ColumnInt(4), State: job.State(st.ColumnText(5)), Attempt: st.ColumnInt(6),
 			Errors: st.ColumnInt(7), Lost: st.ColumnInt(8), RunAt: msTime(st.ColumnInt64(9)),
 			Counts: job.Counts{Resources: st.ColumnInt64(10), Bytes: st.ColumnInt64(11), Planned: st.ColumnInt64(12)},
+			Erased: job.Erased{Versions: st.ColumnInt64(15), Resources: st.ColumnInt64(16)},
 		}
 		if args := st.ColumnText(13); args != "" {
 			u.Args = json.RawMessage(args)
@@ -214,6 +215,9 @@ func (s *Store) End(ctx context.Context, f store.Fence, e job.UnitEnd) error {
 	err := s.w.do(ctx, 0, func(x *tx) error {
 		no, err := x.fenced(f)
 		if err != nil {
+			return err
+		}
+		if err := x.unerased(no, f, e); err != nil {
 			return err
 		}
 		if err := x.endUnit(no, f, e); err != nil {
@@ -270,7 +274,7 @@ func (s *Store) tally(conn *sqlite.Conn, tenant int64, jobID string) (job.Tally,
 	}
 	err := each(conn, `SELECT CASE WHEN state='running' AND lease_until<=? THEN 'queued' ELSE state END,
 		count(*), sum(resources), sum(bytes), sum(done), sum(planned), max(ended),
-		sum(attempt), sum(errors), sum(lost) FROM unit
+		sum(attempt), sum(errors), sum(lost), sum(erased_versions), sum(erased_resources) FROM unit
 		WHERE tenant=? AND job=? GROUP BY 1`, func(st *sqlite.Stmt) {
 		if n := into[job.State(st.ColumnText(0))]; n != nil {
 			*n += st.ColumnInt(1)
@@ -280,6 +284,7 @@ func (s *Store) tally(conn *sqlite.Conn, tenant int64, jobID string) (job.Tally,
 		out.Attempts += st.ColumnInt(7)
 		out.Errors += st.ColumnInt(8)
 		out.Lost += st.ColumnInt(9)
+		out.Erased = out.Erased.Add(job.Erased{Versions: st.ColumnInt64(10), Resources: st.ColumnInt64(11)})
 		if end := msTime(st.ColumnInt64(6)); end.After(out.LastEnd) {
 			out.LastEnd = end
 		}
@@ -306,6 +311,18 @@ func (s *Store) Retry(ctx context.Context, t store.Tenant, jobID string, now tim
 			run_at=CASE WHEN attempt=0 THEN run_at ELSE 0 END
 			WHERE tenant=? AND job=? AND state<>'succeeded'`, tenant, jobID)
 	})
+}
+
+// UnitsOf is store.Units.
+func (s *Store) UnitsOf(ctx context.Context, t store.Tenant, jobID, after string, n int) ([]job.Unit, error) {
+	conn, put, err := s.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer put()
+	out, err := units(conn, `SELECT `+unitColumns+` FROM unit u JOIN tenant t ON t.no = u.tenant
+		WHERE u.tenant=? AND u.job=? AND u.id>? ORDER BY u.id LIMIT ?`, s.tenantNo(t), jobID, after, n)
+	return out, orContext(ctx, err)
 }
 
 // NextRun is store.Units.

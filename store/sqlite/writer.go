@@ -28,6 +28,7 @@ type request struct {
 	bytes int
 	run   func(*tx) error
 	done  chan error
+	alone bool // run it outside of transactions
 }
 
 // writer owns the one connection that writes. Its loop takes what waits,
@@ -68,10 +69,20 @@ func newWriter(conn *sqlite.Conn, cfg Config) (*writer, error) {
 
 // do has the writer run f and waits until it is durable. f may run twice.
 func (w *writer) do(ctx context.Context, bytes int, f func(*tx) error) error {
+	return w.ask(ctx, &request{ctx: ctx, bytes: bytes, run: f, done: make(chan error, 1)})
+}
+
+// doAlone has the writer run f when nothing else is under way, and outside of
+// transactions.
+func (w *writer) doAlone(ctx context.Context, f func(conn *sqlite.Conn) error) error {
+	run := func(x *tx) error { return f(x.conn) }
+	return w.ask(ctx, &request{ctx: ctx, run: run, done: make(chan error, 1), alone: true})
+}
+
+func (w *writer) ask(ctx context.Context, r *request) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	r := &request{ctx: ctx, bytes: bytes, run: f, done: make(chan error, 1)}
 	w.mu.RLock()
 	if w.closed {
 		w.mu.RUnlock()
@@ -125,6 +136,10 @@ func (w *writer) loop() {
 // wait for the next group, if there is one.
 func (w *writer) group(first *request) (left *request) {
 	t, began := newTx(w), w.cfg.Now()
+	if first.alone {
+		first.done <- first.run(t)
+		return nil
+	}
 	if err := w.begin(); err != nil {
 		first.done <- err
 		return nil
@@ -132,6 +147,10 @@ func (w *writer) group(first *request) (left *request) {
 	var applied []*request
 	bytes := 0
 	for r := first; r != nil; r = w.waiting(bytes) {
+		if r.alone {
+			left = r
+			break
+		}
 		err := w.apply(t, r)
 		if w.conn.AutocommitEnabled() {
 			w.lost(append(applied, r), err)

@@ -53,6 +53,14 @@ func (e *env) calls(j job.Job, f store.Fence, s store.Selection, r store.Range) 
 			s.Deleted = true
 			return e.Scan(ctx, north, s, r, "", func(*store.Version) error { return nil })
 		}},
+		{"Mentions", func(ctx context.Context) error { return drop(e.Mentions(ctx, north, idsOf("Patient/1"))) }},
+		{"Versions", func(ctx context.Context) error {
+			return e.Versions(ctx, north, idsOf("Patient/1"), func(*store.Version) error { return nil })
+		}},
+		{"Residue", func(ctx context.Context) error {
+			return drop(e.Residue(ctx, north, store.Gone{IDs: idsOf("Patient/1"), Patients: []string{"1"}}))
+		}},
+		{"Scrub", func(ctx context.Context) error { return drop(e.Scrub(ctx)) }},
 		{"Ping", func(ctx context.Context) error { return e.Ping(ctx) }},
 		{"Claim", func(ctx context.Context) error { _, _, err := e.Claim(ctx, kinds, lease); return err }},
 		{"NextRun", func(ctx context.Context) error { return drop(e.NextRun(ctx, kinds)) }},
@@ -78,6 +86,7 @@ func (e *env) jobCalls(j job.Job) []call {
 		{"Remove", func(ctx context.Context) error { return e.Remove(ctx, north, j.ID) }},
 		{"Retry", func(ctx context.Context) error { return drop(e.Retry(ctx, north, j.ID, e.clock.Now())) }},
 		{"Tally", func(ctx context.Context) error { return drop(e.Tally(ctx, north, j.ID)) }},
+		{"UnitsOf", func(ctx context.Context) error { return drop(e.UnitsOf(ctx, north, j.ID, "", 9)) }},
 		{"Members", func(ctx context.Context) error { return drop(e.Members(ctx, north, store.CohortID(j.ID), "", 9)) }},
 		{"Finds", func(ctx context.Context) error { return drop(e.Finds(ctx, north, j.ID, idOf("Observation/1"), 9)) }},
 		{"PartsOf", func(ctx context.Context) error { return drop(e.PartsOf(ctx, north, j.ID, "", 9)) }},
@@ -85,14 +94,21 @@ func (e *env) jobCalls(j job.Job) []call {
 			return drop(e.Part(ctx, north, j.ID, job.PartName{Category: job.Output, Type: "Patient", N: 1}))
 		}},
 		{"PartsHolding", func(ctx context.Context) error { return drop(e.PartsHolding(ctx, north, "1")) }},
+		{"Forget", func(ctx context.Context) error {
+			return e.Forget(ctx, north, []job.Part{{Job: j.ID, ID: "p1", Name: "n"}})
+		}},
 	}
 }
 
 func (e *env) fencedCalls(j job.Job, f store.Fence) []call {
+	refs := e.refsTo("Patient/1")
 	return []call{
 		{"Add", func(ctx context.Context) error { return e.Add(ctx, f, unitsOf(j, unit("late", 5))) }},
 		{"AddMembers", func(ctx context.Context) error { return e.AddMembers(ctx, f, []string{"late"}) }},
 		{"AddFinds", func(ctx context.Context) error { return e.AddFinds(ctx, f, idsOf("Patient/late")) }},
+		{"Erase", func(ctx context.Context) error { return drop(e.Erase(ctx, f, refs)) }},
+		{"Announce", func(ctx context.Context) error { return e.Announce(ctx, f, []string{"1"}) }},
+		{"Void", func(ctx context.Context) error { return drop(e.Void(ctx, f, []string{"1"})) }},
 		{"Renew", func(ctx context.Context) error { return e.Renew(ctx, f, time.Hour) }},
 		{"End", func(ctx context.Context) error {
 			return e.End(ctx, f, job.UnitEnd{State: job.Succeeded, Parts: []job.Part{part(f, "late", 2)}})

@@ -3,8 +3,10 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
+	"firebreak/operations/job"
 	"firebreak/store"
 
 	"pgregory.net/rapid"
@@ -39,7 +41,7 @@ func modelAgrees(e *env) {
 		p.members = rapid.SliceOfDistinct(rapid.SampledFrom(somePatients()), itself).Draw(t, "members")
 		p.cohort = one.cohort(p.members...)
 		t.Repeat(map[string]func(*rapid.T){
-			"commit": p.commits, "commit more": p.commits, "barrier": func(t *rapid.T) { p.snapshot(t, 1) },
+			"commit": p.commits, "commit more": p.commits, "commit yet more": p.commits, "erase": p.erases, "barrier": func(t *rapid.T) { p.snapshot(t, 1) },
 		})
 		p.snapshot(t, len(p.selections(0))/3)
 	})
@@ -97,6 +99,41 @@ func (p *player) snapshot(t *rapid.T, many int) {
 		}
 		p.refers(t, at)
 	}
+	p.mentioned(t)
+}
+
+// erases erases some versions of a resource: all, or some that are not current.
+func (p *player) erases(t *rapid.T) {
+	refs := make(map[string]bool)
+	for _, v := range p.model(p.tenant).all {
+		refs[v.ID.String()] = true
+	}
+	if len(refs) == 0 {
+		return
+	}
+	all := p.refsTo(rapid.SampledFrom(slices.Sorted(maps.Keys(refs))).Draw(t, "erased"))
+	if rapid.Bool().Draw(t, "not the current one") {
+		all = all[1:]
+		all = all[rapid.IntRange(0, len(all)).Draw(t, "from"):]
+	}
+	want := job.Erased{Versions: int64(len(all))}
+	if len(all) > 0 && len(all) == len(p.history(all[0].ID.String())) {
+		want.Resources = 1
+	}
+	_, f := p.eraser()
+	p.same("erased", p.erase(f, all), want)
+}
+
+// mentioned compares who mentions a patient with the model.
+func (p *player) mentioned(t *rapid.T) {
+	patient := rapid.SampledFrom(somePatients()).Draw(t, "mentioned")
+	var want []string
+	for _, v := range p.model(p.tenant).all {
+		if slices.Contains(v.Patients, patient) {
+			want = append(want, v.ID.String())
+		}
+	}
+	p.same("who mentions "+patient, p.mentions("Patient/"+patient), slices.Compact(sorted(want)))
 }
 
 // refers compares who names some patients with the model.

@@ -47,14 +47,15 @@ func Run(t *testing.T, c Config) {
 		keyCases(), tenantCases(), splitCases(), scanCases(), asOfCases(), cohortScanCases(), tombstoneCases(),
 		jobCases(), limitCases(), idempotencyCases(), listCases(), attendCases(), claimCases(), leaseCases(), fenceCases(), endCases(),
 		tallyCases(), planCases(), cancelCases(), retryCases(), nextRunCases(), watchCases(), memberCases(), referrerCases(), findCases(),
-		partCases(), durableCases(), closedCases(), modelCases(),
+		partCases(), mentionCases(), eraseCases(), announceCases(), voidCases(), residueCases(),
+		durableCases(), closedCases(), modelCases(),
 	))
 }
 
 // Race runs writers against each other, barriers, scans and claims. It is worth
 // most under the race detector.
 func Race(t *testing.T, c Config) {
-	runAll(t, c, slices.Concat(commitRaces(), barrierRaces(), jobRaces(), retryRaces(), createRaces(), closeRaces()))
+	runAll(t, c, slices.Concat(commitRaces(), barrierRaces(), jobRaces(), retryRaces(), createRaces(), eraseRaces(), closeRaces()))
 }
 
 func runAll(t *testing.T, c Config, cases []testCase) {

@@ -35,6 +35,9 @@ func (e *env) fenced(f store.Fence) {
 	e.is("Add", e.Add(e.ctx, f, []job.Unit{extra}), store.ErrFenced)
 	e.is("AddMembers", e.AddMembers(e.ctx, f, []string{"refused"}), store.ErrFenced)
 	e.is("AddFinds", e.AddFinds(e.ctx, f, idsOf("Patient/refused")), store.ErrFenced)
+	e.is("Erase", drop(e.Erase(e.ctx, f, nil)), store.ErrFenced)
+	e.is("Announce", e.Announce(e.ctx, f, []string{"refused"}), store.ErrFenced)
+	e.is("Void", drop(e.Void(e.ctx, f, []string{"1"})), store.ErrFenced)
 	for _, s := range []job.State{job.Succeeded, job.Failed, job.Queued} {
 		e.is("End", e.End(e.ctx, f, job.UnitEnd{State: s, Erred: true}), store.ErrFenced)
 	}

@@ -1,0 +1,168 @@
+package mongo
+
+import (
+	"context"
+	"slices"
+
+	"firebreak/fhir"
+	"firebreak/store"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// Mentions is store.Eraser. What a version names stays with it when it is
+// replaced, and a tombstone has the compartments of the version before.
+//
+// One write before it reads is enough, and no transaction, which would end
+// after a minute: all that was committed before is found. What another erases
+// meanwhile it may pass over, though that should be undone: Residue does not.
+func (s *Store) Mentions(ctx context.Context, t store.Tenant, targets []fhir.ID) ([]fhir.ID, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	n, err := s.naming(ctx, t)
+	if err != nil {
+		return nil, failed(ctx, err)
+	}
+	var out []fhir.ID
+	seen := map[fhir.ID]bool{}
+	for _, p := range []points{n.referring(targets), n.inCompartments(patientsOf(targets))} {
+		if err := n.each(ctx, p, func(id fhir.ID) error {
+			if !seen[id] {
+				seen[id] = true
+				out = append(out, id)
+			}
+			return nil
+		}); err != nil {
+			return nil, failed(ctx, err)
+		}
+	}
+	return out, nil
+}
+
+// patientsOf are the ids of those that are Patients.
+func patientsOf(ids []fhir.ID) (out []string) {
+	for _, id := range ids {
+		if id.Type == patientType {
+			out = append(out, id.ID)
+		}
+	}
+	return out
+}
+
+// naming looks for versions by what they name, in all of a tenant's types.
+type naming struct {
+	s      *Store
+	spaces map[string]space // by type
+	types  map[uint8]string // by number
+}
+
+// naming is abreast, and reads the names as the primary has them. They are not
+// kept: the number of one that was just given may yet be another's.
+func (s *Store) naming(ctx context.Context, t store.Tenant) (naming, error) {
+	n := naming{s: s, spaces: map[string]space{}, types: map[uint8]string{}}
+	if err := s.abreast(ctx); err != nil {
+		return n, err
+	}
+	var tenant numbered
+	err := s.local(tenants).FindOne(ctx, field("_id", string(t)), options.FindOne().SetHint(byID)).Decode(&tenant)
+	if err != nil {
+		return n, orNone(err)
+	}
+	known, err := rowsOf[numbered](ctx, s.local(types), bson.D{}, options.Find().SetHint(byID))
+	for _, typ := range known {
+		n.types[uint8(typ.No)] = typ.Name
+		n.spaces[typ.Name] = space{uint16(tenant.No), uint8(typ.No)}
+	}
+	return n, err
+}
+
+// space is the tenant's space of a type; false if there never was any.
+func (n naming) space(typ string) (space, bool) {
+	sp, ok := n.spaces[typ]
+	return sp, ok
+}
+
+// referring are the points of versions that name a target.
+func (n naming) referring(targets []fhir.ID) points {
+	p := points{"r", byReference, nil}
+	for _, sp := range n.spaces {
+		for _, id := range targets {
+			p.at = append(p.at, sp.referenceTo(id.String()))
+		}
+	}
+	return p
+}
+
+// inCompartments are the points of versions in the compartment of a patient.
+func (n naming) inCompartments(patients []string) points {
+	p := points{"p", byPatient, nil}
+	for _, sp := range n.spaces {
+		for _, patient := range patients {
+			p.at = append(p.at, sp.patientOf(patient))
+		}
+	}
+	return p
+}
+
+// each calls f for each version at the points, by its id.
+func (n naming) each(ctx context.Context, p points, f func(fhir.ID) error) error {
+	for page := range slices.Chunk(p.at, pointPage) {
+		cur, err := n.s.local(versions).Find(ctx, field(p.member, in(page)), options.Find().SetHint(p.by).
+			SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "h", Value: 1}}).SetSort(field("_id", 1)).SetBatchSize(placeBatch))
+		if err != nil {
+			return err
+		}
+		if err := each(ctx, cur, func(raw bson.Raw) error {
+			d, err := decode(raw)
+			if err != nil {
+				return err
+			}
+			return f(fhir.ID{Type: n.types[d.space.typ], ID: d.id})
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// versionsAtOnce is how many bytes of bodies Versions holds, or one body.
+const versionsAtOnce = 1 << 20
+
+// Versions is store.Eraser. It writes once before it reads, as Mentions does.
+// Should it pass over a version all the same, Erase leaves the resource its
+// current one, or refuses.
+func (s *Store) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yield func(*store.Version) error) error {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	n, err := s.naming(ctx, t)
+	if err != nil {
+		return failed(ctx, err)
+	}
+	for _, id := range ids {
+		sp, ok := n.space(id.Type)
+		if !ok {
+			continue
+		}
+		for before := int64(0); before != 1; {
+			vs, err := history(ctx, s.local(versions), named{sp, id}, before, versionsAtOnce)
+			if err != nil {
+				return failed(ctx, err)
+			}
+			before = 1
+			for i := range vs {
+				if err := yield(&vs[i]); err != nil {
+					return err
+				}
+				before = vs[i].N
+			}
+		}
+	}
+	return nil
+}
