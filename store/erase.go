@@ -107,6 +107,10 @@ type Traces struct {
 	Until   time.Time // about until when they may be there; zero: nowhere, unless Unknown
 }
 
+// AnewAfter is how long the units of a job wait that begins anew: those who
+// were at them have time to see that they are not theirs any more.
+const AnewAfter = 2 * time.Second
+
 // Erasures keep what was erased out of the files of exports. A job that
 // erases announces whom before its first erasure, and voids after its last:
 //
@@ -120,7 +124,8 @@ type Traces struct {
 //   - A voided part stays on record, with the patients it holds, until Forget
 //     says that its bytes are gone. Until then each Void of one of them
 //     returns it, and Residue finds it. So bytes whose removal was cut short
-//     are found again by whoever tries again.
+//     are found again by whoever tries again. Parts of a job that begins anew
+//     are the exception: see Void.
 //
 // Bytes that no part records, those of attempts that did not end or of parts
 // that were dropped, are not seen here: who sweeps the file store knows them.
@@ -141,10 +146,28 @@ type Erasures interface {
 	// ErrErased. Void returns all void parts that hold one of the patients and
 	// were not forgotten, whoever voided them: the caller removes their bytes.
 	//
-	// Each has its Job, though it be not public yet. A job that has not ended
-	// may still succeed, without what its void parts hold of other patients: it
-	// is for the caller to see to that, before it forgets them.
+	// In the same commit each job begins anew that has not ended, was not asked
+	// to stop, and has a part that this Void voids; but not the fence's own. Its
+	// Restarts count that. Each of its units of a phase above 0 is put back as
+	// if it had never been claimed: queued, from AnewAfter on, without counts,
+	// errors, losses, reason, total and result. What it erased stays counted,
+	// and its attempts count on, so that whoever is at it is fenced; those of a
+	// unit that is added again count on too. The records of the parts that
+	// these units wrote are dropped, void ones among them; a void part of a
+	// unit of phase 0 stays. So no job that was under way succeeds without what
+	// a void part held of other patients.
+	//
+	// The parts that Void returns have their Job, though they be not public yet.
+	// Those whose record it dropped are among them this once: if they are not
+	// removed then, who sweeps the file store finds them.
 	Void(ctx context.Context, f Fence, patients []string) ([]job.Part, error)
+	// Strike removes the patients from the cohorts, and the resources from the
+	// finds, of all jobs of the tenant but the fence's, under the fence of a
+	// unit: g.Job is not looked at. It is one commit or several, each of which
+	// holds by itself. Striking again changes nothing. Afterwards Residue finds
+	// none of these members and finds, but what others add meanwhile. A job
+	// under way goes on with the rest.
+	Strike(ctx context.Context, f Fence, g Gone) error
 	// Forget notes that the bytes of void parts, as Void gave them, are gone:
 	// nothing but their places is kept. One that is not there or not void is
 	// passed over.

@@ -16,6 +16,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"time"
@@ -276,11 +277,14 @@ type Units interface {
 	// parts that e drops lose their record; the caller removes their bytes.
 	// ErrErased: see Erasures.
 	End(ctx context.Context, f Fence, e job.UnitEnd) error
+	// Note notes on a unit, under its fence, what it is to erase in all, and what
+	// it did beside that so far. Each call replaces what the last one said.
+	Note(ctx context.Context, f Fence, total job.Erased, result json.RawMessage) error
 	// Retry replaces a job by its Job.Retry, and puts back all of its units that
 	// have not succeeded, in one commit: they are queued, without errors,
 	// losses and reason, and those that were claimed before need not wait for a
-	// RunAt. Attempts count on, so that no fence from before holds. It returns
-	// the job as it then stands. job.ErrTransition: the job cannot be tried
+	// RunAt. Attempts count on, so that no fence from before holds; what was
+	// erased and noted stays. It returns the job as it then stands. job.ErrTransition: the job cannot be tried
 	// again, and nothing was written.
 	Retry(ctx context.Context, t Tenant, jobID string, now time.Time) (job.Job, error)
 	// Tally counts the units of a job, and has reasons of those that failed
@@ -333,6 +337,10 @@ type Parts interface {
 	// Part returns a public part by its name; ErrNotFound, or ErrGone if it was
 	// voided.
 	Part(ctx context.Context, t Tenant, jobID string, name job.PartName) (job.Part, error)
+	// Voided lists the void parts of a job that are public, in order of ID, so
+	// that they can still be named: their bytes are gone or going. Of one that
+	// was forgotten there is its place only.
+	Voided(ctx context.Context, t Tenant, jobID string) ([]job.Part, error)
 	// PartsHolding lists parts with resources of the patient's compartment.
 	PartsHolding(ctx context.Context, t Tenant, patient string) ([]job.Part, error)
 }

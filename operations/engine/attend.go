@@ -77,7 +77,8 @@ func (e *Engine) tend(ctx context.Context, j job.Job, all bool) {
 // settle moves a job on to where its units stand. The job is read before they
 // are counted, and is left as it is if a cancel was requested since: a unit may
 // have been claimed after the count, and before the cancel. Whoever asked for
-// the cancel has woken the engine.
+// the cancel has woken the engine. So it is if the job began anew since: its
+// units are not where they were counted.
 func (e *Engine) settle(ctx context.Context, t store.Tenant, id string) job.Job {
 	j, err := e.cfg.Store.Peek(ctx, t, id)
 	var tally job.Tally
@@ -89,9 +90,9 @@ func (e *Engine) settle(ctx context.Context, t store.Tenant, id string) job.Job 
 		if settled == nil && next.State == j.State {
 			return j
 		}
-		asked := j.CancelRequested
+		asked, restarts := j.CancelRequested, j.Restarts
 		j, err = e.cfg.Store.Update(ctx, t, id, func(j job.Job) (job.Job, error) {
-			if !j.CancelRequested.Equal(asked) {
+			if !j.CancelRequested.Equal(asked) || j.Restarts != restarts {
 				return j, nil
 			}
 			return j.Settle(tally, e.cfg.Now())

@@ -3,11 +3,13 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"firebreak/operations/engine"
 	"firebreak/operations/job"
+	"firebreak/store"
 )
 
 // deaf is a store whose changes nobody is told of, as those of another process
@@ -81,4 +83,37 @@ func TestAJobThatAnotherEngineLeftUnsettledIsSettledWithinALease(t *testing.T) {
 	}
 	b.clock.advance(time.Minute)
 	b.awaitState(id, job.Succeeded)
+}
+
+// What was counted before a job began anew does not end it.
+func TestAJobThatBeginsAnewWhileItIsSettledIsDoneAgain(t *testing.T) {
+	b := newBench(t)
+	b.createOf("purge", unit("0a"))
+	_, purge, err := b.store.Claim(t.Context(), []string{"purge"}, time.Hour)
+	b.ok(err)
+	id := b.create(units("0a", "1a")...)
+	var once sync.Once
+	b.onCall(func(call string) (err error) {
+		if all, _ := b.sqlite.Tally(t.Context(), north, id); call == "update" && all.Succeeded == 2 {
+			once.Do(func() { _, err = b.sqlite.Void(t.Context(), purge, []string{"p"}) })
+		}
+		return err
+	})
+	b.start(run(func(_ context.Context, u job.Unit) (job.UnitEnd, error) {
+		end := succeeded
+		if u.ID == "1a" && u.Attempt == 1 {
+			end.Parts = []job.Part{{ID: "x", Category: job.Output, Type: "Patient", Name: "x", Patients: []string{"p"}}}
+		}
+		return end, nil
+	}), polls)
+	b.await("it begins anew", func() bool { return b.job(id).Restarts == 1 })
+	b.awaitRounds()
+	if got := b.tally(id); b.job(id).State != job.Running || got.Queued != 1 {
+		t.Fatalf("the job is %s, its tally %+v", b.job(id).State, got)
+	}
+	b.clock.advance(store.AnewAfter)
+	b.awaitState(id, job.Succeeded)
+	if got := b.tally(id); got.Attempts != 3 {
+		t.Errorf("the tally is %+v", got)
+	}
 }

@@ -72,6 +72,9 @@ type Job struct {
 	ArtifactsGone   time.Time     `json:"artifactsGone"`
 	Error           *Reason       `json:"error,omitempty"`
 	Retries         int           `json:"retries,omitempty"`
+	// Restarts is how often it began anew. A count of its units from before is
+	// not about it any more.
+	Restarts int `json:"restarts,omitempty"`
 }
 
 // ErrTransition is what a step answers that does not lead on from the state.
@@ -139,6 +142,16 @@ func (j Job) Retry(now time.Time) (Job, error) {
 	j.State, j.Error = Queued, nil
 	j.Ended, j.Expires, j.CancelRequested = time.Time{}, time.Time{}, time.Time{}
 	j.Retries++
+	return j, nil
+}
+
+// BeginAnew notes that what was done after the job's first phase is to be done
+// again. A job that has ended, or was asked to, does not begin anew.
+func (j Job) BeginAnew() (Job, error) {
+	if j.State.Final() || !j.CancelRequested.IsZero() {
+		return j.refuse("begin anew")
+	}
+	j.Restarts++
 	return j, nil
 }
 

@@ -176,6 +176,23 @@ func TestARetriedJobGoesTheWholeWayAgain(t *testing.T) {
 	}
 }
 
+func TestOnlyAJobUnderWayBeginsAnew(t *testing.T) {
+	for _, line := range strings.Split(strings.TrimSpace(table), "\n")[1:] {
+		from := strings.Fields(line)[0]
+		want, refused := at(from), at(from).State.Final() || !at(from).CancelRequested.IsZero()
+		if !refused {
+			want.Restarts++
+		}
+		got, err := at(from).BeginAnew()
+		if errors.Is(err, job.ErrTransition) != refused || err != nil && !refused {
+			t.Errorf("%s: error %v", from, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: (- want, + got)\n%s", from, diff)
+		}
+	}
+}
+
 func TestPollAtBeforeAndAfterTheEnd(t *testing.T) {
 	expires := earlier.Add(lifetime)
 	before, later := expires.Add(-time.Nanosecond), expires.Add(time.Nanosecond)

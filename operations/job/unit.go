@@ -18,13 +18,20 @@ type Unit struct {
 	Args  json.RawMessage `json:"args,omitempty"` // in the operation's own words
 
 	State   State     `json:"state"`
-	Attempt int       `json:"attempt"` // claims so far; fences every write
+	Attempt int       `json:"attempt"` // claims so far, counted on where the job began anew; fences every write
 	Errors  int       `json:"errors"`  // attempts that ended in an error
 	Lost    int       `json:"lost"`    // attempts whose lease ran out
 	RunAt   time.Time `json:"runAt"`   // not before; zero: at once
 	Counts  Counts    `json:"counts"`  // of the attempt that succeeded
 	Erased  Erased    `json:"erased"`  // by all attempts so far
+	Total   Erased    `json:"total"`   // what it is to erase in all, as Note said
 	Reason  *Reason   `json:"reason,omitempty"`
+	// Result is what it did, in the operation's own words: of Note, then of the
+	// end that succeeded.
+	Result json.RawMessage `json:"result,omitempty"`
+	// Updated is when it was last claimed, noted, erased under, ended or put
+	// back, by the store's clock; zero: never.
+	Updated time.Time `json:"updated"`
 }
 
 // Counts is what a unit did.
@@ -82,6 +89,8 @@ type UnitEnd struct {
 	Drop   []Part    // parts of the job that this attempt replaced
 	// Numbers makes parts of the job public: their N by ID.
 	Numbers map[string]int
+	// Result is what the unit did: Succeeded only. nil leaves what Note said.
+	Result json.RawMessage
 }
 
 // PartName is what the public knows a file of a job by.

@@ -158,7 +158,7 @@ func TestAJobIsTheSameAfterJSON(t *testing.T) {
 			TransactionTime: instant("T"), Created: instant("created"), Started: instant("started"), Ended: instant("ended"),
 			Lifetime: time.Duration(rapid.Int64().Draw(t, "lifetime")), Expires: instant("expires"),
 			CancelRequested: instant("cancel"), Dismissed: instant("dismissed"), ArtifactsGone: instant("gone"),
-			Error: reasons.Draw(t, "error"), Retries: rapid.Int().Draw(t, "retries"),
+			Error: reasons.Draw(t, "error"), Retries: rapid.Int().Draw(t, "retries"), Restarts: rapid.Int().Draw(t, "restarts"),
 		})
 	})
 }
@@ -171,8 +171,13 @@ func TestAUnitIsTheSameAfterJSON(t *testing.T) {
 			Job: text("job"), Tenant: text("tenant"), Kind: text("kind"), ID: text("id"), Phase: number("phase"),
 			State: states.Draw(t, "state"), Attempt: number("attempt"), Errors: number("errors"), Lost: number("lost"),
 			RunAt: instants.Draw(t, "run at"), Reason: reasons.Draw(t, "reason"),
-			Counts: job.Counts{Resources: int64(number("resources")), Bytes: int64(number("bytes")), Planned: int64(number("planned"))},
-			Erased: job.Erased{Versions: int64(number("versions erased")), Resources: int64(number("resources erased"))},
+			Counts:  job.Counts{Resources: int64(number("resources")), Bytes: int64(number("bytes")), Planned: int64(number("planned"))},
+			Erased:  job.Erased{Versions: int64(number("versions erased")), Resources: int64(number("resources erased"))},
+			Total:   job.Erased{Versions: int64(number("versions to erase")), Resources: int64(number("resources to erase"))},
+			Updated: instants.Draw(t, "updated"),
+		}
+		if rapid.Bool().Draw(t, "has a result") {
+			u.Result = json.RawMessage(documents.Draw(t, "result"))
 		}
 		if rapid.Bool().Draw(t, "has args") {
 			u.Args = json.RawMessage(documents.Draw(t, "args"))

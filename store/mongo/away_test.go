@@ -2,6 +2,7 @@ package mongo_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -81,6 +82,7 @@ func reads(s *mongo.Store, at store.Tick, r store.Range, j job.Job) []call {
 		{"Tally", primaryWait, func(ctx context.Context) error { return drop(s.Tally(ctx, north, j.ID)) }},
 		{"CountJobs", primaryWait, func(ctx context.Context) error { return drop(s.CountJobs(ctx)) }},
 		{"UnitsOf", primaryWait, func(ctx context.Context) error { return drop(s.UnitsOf(ctx, north, j.ID, "", 9)) }},
+		{"Voided", primaryWait, func(ctx context.Context) error { return drop(s.Voided(ctx, north, j.ID)) }},
 		{"PartsHolding", primaryWait, func(ctx context.Context) error { return drop(s.PartsHolding(ctx, north, "1")) }},
 		{"Mentions", primaryWait, func(ctx context.Context) error { return drop(s.Mentions(ctx, north, []fhir.ID{id})) }},
 		{"Versions", primaryWait, func(ctx context.Context) error {
@@ -124,11 +126,19 @@ func erasures(t *testing.T, s *mongo.Store) []call {
 	_, erase := working(t, s, "erase")
 	_, announce := working(t, s, "announce")
 	_, void := working(t, s, "void")
+	_, strike := working(t, s, "strike")
+	_, note := working(t, s, "note")
 	who := []string{"erased"}
 	return []call{
 		{"Erase", primaryWait, func(ctx context.Context) error { return drop(s.Erase(ctx, erase, refs)) }},
 		{"Announce", primaryWait, func(ctx context.Context) error { return s.Announce(ctx, announce, who) }},
 		{"Void", primaryWait, func(ctx context.Context) error { return drop(s.Void(ctx, void, who)) }},
+		{"Strike", primaryWait, func(ctx context.Context) error {
+			return s.Strike(ctx, strike, store.Gone{IDs: []fhir.ID{refs[0].ID}, Patients: who})
+		}},
+		{"Note", primaryWait, func(ctx context.Context) error {
+			return s.Note(ctx, note, job.Erased{Versions: 2, Resources: 1}, json.RawMessage(`{}`))
+		}},
 		{"Forget", primaryWait, func(ctx context.Context) error {
 			return s.Forget(ctx, north, []job.Part{{Job: void.Job, ID: "p", Name: "n"}})
 		}},

@@ -135,6 +135,7 @@ func (s *Store) claimIn(ctx context.Context, f front, state job.State, due bson.
 		{Key: "state", Value: job.Running},
 		{Key: "attempt", Value: field("$add", bson.A{"$attempt", 1})},
 		{Key: "ready", Value: s.leaseEnd(lease)},
+		{Key: "updated", Value: s.now()},
 	}
 	if state == job.Running {
 		set = append(set, bson.E{Key: "lost", Value: field("$add", bson.A{"$lost", 1})})

@@ -38,7 +38,7 @@ func (s *Store) create(ctx context.Context, j job.Job, us []job.Unit, l store.Li
 		return job.Job{}, err
 	}
 	n := newJob{
-		job: j, limit: l, units: unitRows(us, planner{}),
+		job: j, limit: l, units: unitRows(us, planner{}, 0),
 		row: jobRow{ID: key(j.Tenant, j.ID), Tenant: j.Tenant, Job: j.ID, Columns: c, Phase: lowest(us)},
 	}
 	end := time.Now().Add(enduring)

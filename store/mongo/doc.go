@@ -188,6 +188,13 @@
 // tenant's document, before it goes: ends of units that were claimed before
 // are refused whomever they hold.
 //
+// Void also writes the document of each job that begins anew, and its units and
+// parts in the same transaction. What is done of the job beside it conflicts;
+// what comes later finds its unit put back. Whom the dropped parts held is on
+// record still, as that may be millions of documents: it is read only together
+// with the part, and an end that writes a part of the same name removes it
+// first.
+//
 // The tenant's document of the clock has no part in this, as a barrier would
 // wait for ends. Ends of one tenant with patients come one after the other. An
 // end writes some documents and is done in milliseconds, and an export has a

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"firebreak/operations/job"
 	"firebreak/store"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -68,15 +67,18 @@ func (s *Store) erase(ctx context.Context, f store.Fence, meant map[identity]boo
 		if len(e.first) > 0 && !mayGap {
 			return errGap
 		}
-		if out == (job.Erased{}) {
-			return nil
-		}
-		_, err := s.db.Collection(units).UpdateOne(ctx, current(f), field("$inc", bson.D{
-			{Key: "erased_versions", Value: out.Versions}, {Key: "erased_resources", Value: out.Resources},
-		}), options.UpdateOne().SetHint(byID))
-		return err
+		return s.changeUnit(ctx, f, bson.D{
+			{Key: "erased_versions", Value: addTo("erased_versions", out.Versions)},
+			{Key: "erased_resources", Value: addTo("erased_resources", out.Resources)},
+			{Key: "updated", Value: s.now()},
+		})
 	})
 	return out, err
+}
+
+// addTo adds to a member that may be absent, as an expression of an aggregation.
+func addTo(member string, n int64) bson.D {
+	return field("$add", bson.A{field("$ifNull", bson.A{"$" + member, int64(0)}), n})
 }
 
 // identity is what a version must be to be erased.

@@ -8,7 +8,6 @@ import (
 	"firebreak/store"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
@@ -79,96 +78,6 @@ func (s *Store) Announce(ctx context.Context, f store.Fence, patients []string) 
 		}
 		return insertMissing(ctx, s.db.Collection(erasures), announcements(f, patients, r.Number))
 	}))
-}
-
-// Void is store.Erasures.
-func (s *Store) Void(ctx context.Context, f store.Fence, patients []string) (out []job.Part, err error) {
-	leave, err := s.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	err = s.fenced(ctx, f, func(ctx context.Context) error {
-		out = nil
-		if len(patients) == 0 {
-			return nil
-		}
-		r, err := s.meets(ctx, f.Tenant, "number")
-		if err != nil {
-			return err
-		}
-		if err := s.announceAnew(ctx, announcements(f, patients, r.Number)); err != nil {
-			return err
-		}
-		out, err = s.voidHolding(ctx, f.Tenant, patients)
-		return err
-	})
-	if err != nil {
-		return nil, failed(ctx, err)
-	}
-	return out, nil
-}
-
-func (s *Store) announceAnew(ctx context.Context, rows []erasureRow) error {
-	for page := range slices.Chunk(rows, pageOf) {
-		models := make([]mongo.WriteModel, len(page))
-		for i, r := range page {
-			models[i] = mongo.NewReplaceOneModel().SetFilter(field("_id", r.ID)).SetReplacement(r).SetUpsert(true).SetHint(byID)
-		}
-		if _, err := s.db.Collection(erasures).BulkWrite(ctx, models); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// voidHolding voids the parts that hold the patients, and returns them with
-// those that were voided before.
-func (s *Store) voidHolding(ctx context.Context, t store.Tenant, patients []string) (out []job.Part, err error) {
-	holding := map[string]bool{}
-	for page := range slices.Chunk(patients, pageOf) {
-		if err := s.eachHolding(ctx, t, page, 0, func(r holderRow) { holding[r.Part] = true }); err != nil {
-			return nil, err
-		}
-	}
-	ids := make([]string, 0, len(holding))
-	for id := range holding {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for page := range slices.Chunk(ids, pageOf) {
-		which := field("_id", field("$in", page))
-		ps, err := s.partsIn(ctx, which, options.Find().SetHint(byID).SetSort(field("_id", 1)))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, ps...)
-		if _, err := s.db.Collection(parts).UpdateMany(ctx, append(which, isLive()), field("$set", field("void", voided)),
-			options.UpdateMany().SetHint(byID)); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// eachHolding calls f for each part that holds one of a page of patients, up to
-// a limit; 0: for all.
-func (s *Store) eachHolding(ctx context.Context, t store.Tenant, patients []string, limit int64, f func(holderRow)) error {
-	rows, err := rowsOf[holderRow](ctx, s.db.Collection(holders), field("holder", field("$in", holdersOf(t, patients))),
-		options.Find().SetHint(byHolder).SetLimit(limit))
-	for _, r := range rows {
-		f(r)
-	}
-	return err
-}
-
-// holdersOf names patients as those who are held.
-func holdersOf(t store.Tenant, patients []string) []string {
-	out := make([]string, len(patients))
-	for i, p := range patients {
-		out[i] = key(string(t), p)
-	}
-	return out
 }
 
 // Forget is store.Erasures. A forgotten part holds nobody. That nothing is void

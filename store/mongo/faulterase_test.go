@@ -1,8 +1,10 @@
 package mongo_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"firebreak/fhir"
@@ -93,11 +95,15 @@ func (b *broken) erasure(mended func()) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	anew := b.exporting(doomed)
 	var purge store.Fence
 	b.j, purge = working(b.t, s, b.kind)
 
 	who, gone := []string{doomed}, store.Gone{IDs: []fhir.ID{refs[0].ID}, Patients: []string{doomed}}
 	b.call("Announce", func() error { return s.Announce(ctx, purge, who) })
+	b.call("Note", func() error {
+		return s.Note(ctx, purge, job.Erased{Versions: 3, Resources: 1}, json.RawMessage(`{"n":1}`))
+	})
 	var ids []fhir.ID
 	b.call("Mentions", func() (err error) { ids, err = s.Mentions(ctx, north, gone.IDs); return err })
 	found := 0
@@ -113,9 +119,12 @@ func (b *broken) erasure(mended func()) {
 	b.refused("End of who may have read it", reading, doomed)
 	var parts []job.Part
 	b.call("Void", func() (err error) { parts, err = s.Void(ctx, purge, who); return err })
+	// The other one was dropped: it is given once, by a call whose answer may be lost.
+	parts = slices.DeleteFunc(parts, func(p job.Part) bool { return p.Job == anew.ID })
 	if len(parts) != 1 || parts[0].Job != done.Job {
 		b.t.Errorf("void parts: %+v", parts)
 	}
+	b.call("Strike", func() error { return s.Strike(ctx, purge, gone) })
 	var left []store.Residue
 	look := func() (err error) { left, err = s.Residue(ctx, north, gone); return err }
 	b.call("Residue", look)
@@ -130,10 +139,63 @@ func (b *broken) erasure(mended func()) {
 		b.t.Errorf("residue: %+v", left)
 	}
 	b.erased(kept)
+	b.began(anew)
 	b.breaks()
 	b.call("Remove", func() error { return s.Remove(ctx, north, b.j.ID) })
 	b.refused("End of who read before what went with its job", reading, "anybody")
 	mended()
+}
+
+// exporting is a job of a plan that was done, of a unit that ended with a part
+// of a patient, who is also a member, and of one that is at work.
+func (b *broken) exporting(patient string) job.Job {
+	b.t.Helper()
+	ctx, j := b.t.Context(), newJob("phased"+b.kind)
+	us := unitsOf(j, "plan", "x", "y")
+	us[1].Phase, us[2].Phase = 1, 1
+	if _, err := b.s.Create(ctx, j, us, store.Limit{}); err != nil {
+		b.t.Fatal(err)
+	}
+	for i := range us {
+		_, f, err := b.s.Claim(ctx, []string{j.Kind}, lease)
+		end := job.UnitEnd{State: job.Succeeded}
+		switch i {
+		case 0:
+			err = errors.Join(err, b.s.AddMembers(ctx, f, []string{patient, "other"}), b.s.End(ctx, f, end))
+		case 1:
+			err = errors.Join(err, b.s.End(ctx, f, holder(f, patient, "other")))
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return j
+}
+
+// began asserts that such a job began anew, once, and lost the member.
+func (b *broken) began(j job.Job) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	now, err := b.s.Peek(ctx, north, j.ID)
+	if err != nil || now.Restarts != 1 {
+		b.t.Errorf("the job is %+v, %v", now, err)
+	}
+	tally, err := b.s.Tally(ctx, north, j.ID)
+	if err != nil || tally.Queued != 2 || tally.Succeeded != 1 {
+		b.t.Errorf("its tally is %+v, %v", tally, err)
+	}
+	parts, err := b.s.PartsOf(ctx, north, j.ID, "", 9)
+	if err != nil || len(parts) > 0 {
+		b.t.Errorf("its parts are %+v, %v", parts, err)
+	}
+	patients, err := b.s.Members(ctx, north, store.CohortID(j.ID), "", 9)
+	if err != nil || !slices.Equal(patients, []string{"other"}) {
+		b.t.Errorf("its members are %v, %v", patients, err)
+	}
+	us, err := b.s.UnitsOf(ctx, north, b.j.ID, "", 1)
+	if err != nil || us[0].Total != (job.Erased{Versions: 3, Resources: 1}) || string(us[0].Result) != `{"n":1}` {
+		b.t.Errorf("noted is %+v, %v", us, err)
+	}
 }
 
 // refused asserts that a unit cannot end with a part that holds a patient.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"firebreak/operations/job"
@@ -29,7 +30,10 @@ type jobRow struct {
 	Columns jobColumns `bson:",inline"`
 	Phase   *int       `bson:"phase,omitempty"` // the lowest that has a unit which has not succeeded; absent: none
 	Gone    bool       `bson:"gone,omitempty"`  // it is being removed
-	Writes  int64      `bson:"writes"`          // counts what was written of its units
+	// Attempts is what attempts at units that are added count on from. Absent:
+	// the job has not begun anew after a unit of a later phase was claimed.
+	Attempts int   `bson:"attempts,omitempty"`
+	Writes   int64 `bson:"writes"` // counts what was written of its units
 }
 
 // jobColumns are what Update replaces.
@@ -128,12 +132,22 @@ func isNone(err error) bool { return errors.Is(err, mongo.ErrNoDocuments) }
 // The count is what makes it a write: setting a field to what it is would be
 // none, and nothing would conflict with it.
 func (s *Store) underJob(ctx context.Context, id string, open bson.D, f func(ctx context.Context) error) error {
+	return s.underJobs(ctx, id, nil, open, f)
+}
+
+// underJobs is underJob for an f that also writes the documents of other jobs,
+// as far as that is known. Whoever waits for several turns takes them in order.
+func (s *Store) underJobs(ctx context.Context, id string, others []string, open bson.D, f func(ctx context.Context) error) error {
 	end := time.Now().Add(enduring)
-	give, err := s.turns.take(ctx, jobs, id)
-	if err != nil {
-		return err
+	all := slices.Concat([]string{id}, others)
+	slices.Sort(all)
+	for _, one := range slices.Compact(all) {
+		give, err := s.turns.take(ctx, jobs, one)
+		if err != nil {
+			return err
+		}
+		defer give()
 	}
-	defer give()
 	return s.transactUntil(ctx, end, func(ctx context.Context) error {
 		res, err := s.db.Collection(jobs).UpdateOne(ctx, append(field("_id", id), open...),
 			field("$inc", field("writes", 1)), options.UpdateOne().SetHint(byID))

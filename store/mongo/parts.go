@@ -73,6 +73,9 @@ func (s *Store) endParts(ctx context.Context, f store.Fence, e job.UnitEnd) erro
 	if err := s.dropParts(ctx, f, e.Drop); err != nil {
 		return err
 	}
+	if err := s.dropLeftover(ctx, f, e.Parts); err != nil {
+		return err
+	}
 	var models []mongo.WriteModel
 	for _, p := range e.Parts {
 		if err := s.addHolders(ctx, f, p); err != nil {
@@ -112,6 +115,25 @@ func (s *Store) dropParts(ctx context.Context, f store.Fence, drop []job.Part) e
 			ids[i] = key(string(f.Tenant), f.Job, p.ID)
 		}
 		if _, err := s.db.Collection(parts).DeleteMany(ctx, field("_id", field("$in", ids)), options.DeleteMany().SetHint(byID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropLeftover removes the patients of parts of the same IDs that went when the
+// job began anew.
+func (s *Store) dropLeftover(ctx context.Context, f store.Fence, ps []job.Part) error {
+	if len(ps) == 0 {
+		return nil
+	}
+	attempts, err := s.attempts(ctx, f)
+	if err != nil || attempts == 0 {
+		return err
+	}
+	for _, p := range ps {
+		_, err := s.db.Collection(holders).DeleteMany(ctx, under(prefix(string(f.Tenant), f.Job, p.ID)), options.DeleteMany().SetHint(byID))
+		if err != nil {
 			return err
 		}
 	}
@@ -162,6 +184,18 @@ func (s *Store) PartsOf(ctx context.Context, t store.Tenant, jobID, last string,
 	}
 	out, err := s.partsIn(ctx, append(after(prefix(string(t), jobID), last), isLive()),
 		options.Find().SetHint(byID).SetSort(field("_id", 1)).SetLimit(int64(limit)).SetBatchSize(batchOf(limit)))
+	return out, failed(ctx, err)
+}
+
+// Voided is store.Parts.
+func (s *Store) Voided(ctx context.Context, t store.Tenant, jobID string) ([]job.Part, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	void := append(under(prefix(string(t), jobID)), bson.D{{Key: "void", Value: field("$exists", true)}, {Key: "n", Value: field("$gt", 0)}}...)
+	out, err := s.partsIn(ctx, void, options.Find().SetHint(byID).SetSort(field("_id", 1)))
 	return out, failed(ctx, err)
 }
 

@@ -121,33 +121,74 @@ func (l *looking) ids(ctx context.Context, kind store.ResidueKind, at points, mo
 
 // parts looks for parts that hold a patient, or held one and are not forgotten.
 func (l *looking) parts(ctx context.Context) error {
-	of := prefix(string(l.tenant))
 	return pages(ctx, l, l.gone.Patients, pageOf, func(ctx context.Context, page []string, most int) (found []store.Residue, err error) {
-		err = l.s.eachHolding(ctx, l.tenant, page, int64(most), func(r holderRow) {
-			jobID, part, _ := strings.Cut(strings.TrimPrefix(r.Part, of), "/")
-			found = append(found, store.Residue{
-				Kind: store.OfPart, ID: fhir.ID{Type: patientType, ID: strings.TrimPrefix(r.Holder, of)}, Job: unescapes.Replace(jobID), Part: part,
-			})
+		var some []holderRow
+		add := func() error {
+			if len(some) == 0 {
+				return nil
+			}
+			there, err := l.holding(ctx, some)
+			found = append(found, there[:min(len(there), most-len(found))]...)
+			if some = some[:0]; err == nil && len(found) == most {
+				err = errEnough
+			}
+			return err
+		}
+		err = l.s.eachHolding(ctx, l.tenant, page, func(r holderRow) error {
+			if some = append(some, r); len(some) < pageOf {
+				return nil
+			}
+			return add()
 		})
+		if err == nil {
+			err = add()
+		}
+		if errors.Is(err, errEnough) {
+			err = nil
+		}
 		return found, err
 	})
 }
 
-// members looks for patients in cohorts.
-func (l *looking) members(ctx context.Context) error {
-	return l.rows(ctx, rowsNamed{members, store.OfMember, l.gone.Patients, func(name string) fhir.ID { return fhir.ID{Type: patientType, ID: name} }})
+// holding gives those of a page of rows whose part is on record: one may have
+// been dropped when its job began anew.
+func (l *looking) holding(ctx context.Context, page []holderRow) (found []store.Residue, err error) {
+	ids, of := make([]string, len(page)), prefix(string(l.tenant))
+	for i, r := range page {
+		ids[i] = r.Part
+	}
+	there, err := l.s.thereAmong(ctx, ids)
+	for _, r := range page {
+		if !there[r.Part] {
+			continue
+		}
+		jobID, part, _ := strings.Cut(strings.TrimPrefix(r.Part, of), "/")
+		found = append(found, store.Residue{
+			Kind: store.OfPart, ID: fhir.ID{Type: patientType, ID: strings.TrimPrefix(r.Holder, of)}, Job: unescapes.Replace(jobID), Part: part,
+		})
+	}
+	return found, err
 }
 
+// members looks for patients in cohorts.
+func (l *looking) members(ctx context.Context) error { return l.rows(ctx, l.memberRows()) }
+
 // finds looks for resources in finds.
-func (l *looking) finds(ctx context.Context) error {
+func (l *looking) finds(ctx context.Context) error { return l.rows(ctx, l.findRows()) }
+
+func (l *looking) memberRows() rowsNamed {
+	return rowsNamed{members, store.OfMember, l.gone.Patients, func(name string) fhir.ID { return fhir.ID{Type: patientType, ID: name} }}
+}
+
+func (l *looking) findRows() rowsNamed {
 	names := make([]string, len(l.gone.IDs))
 	for i, id := range l.gone.IDs {
 		names[i] = key(id.Type, id.ID)
 	}
-	return l.rows(ctx, rowsNamed{finds, store.OfFind, names, func(name string) (id fhir.ID) {
+	return rowsNamed{finds, store.OfFind, names, func(name string) (id fhir.ID) {
 		id.Type, id.ID, _ = strings.Cut(name, "/")
 		return id
-	}})
+	}}
 }
 
 // rowsNamed are documents of these names below jobs.
@@ -196,11 +237,7 @@ func (l *looking) below(ctx context.Context, j string, which rowsNamed, most int
 		if left <= 0 {
 			break
 		}
-		ids := make([]string, len(page))
-		for i, name := range page {
-			ids[i] = of + name
-		}
-		rows, err := rowsOf[bareRow](ctx, l.s.db.Collection(which.collection), field("_id", field("$in", ids)),
+		rows, err := rowsOf[bareRow](ctx, l.s.db.Collection(which.collection), field("_id", field("$in", idsBelow(of, page))),
 			options.Find().SetHint(byID).SetLimit(int64(left)).SetProjection(field("_id", 1)))
 		if err != nil {
 			return nil, err

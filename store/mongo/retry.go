@@ -53,6 +53,7 @@ func (s *Store) requeue(ctx context.Context, id string) error {
 			{Key: "run_at", Value: at},
 			{Key: "ready", Value: at},
 			{Key: "open", Value: true},
+			{Key: "updated", Value: s.now()},
 		}),
 	}, options.UpdateMany().SetHint(byTodo))
 	return err

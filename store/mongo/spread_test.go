@@ -2,6 +2,7 @@ package mongo_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -101,6 +102,10 @@ func (s *spread) End(ctx context.Context, f store.Fence, e job.UnitEnd) error {
 	return s.next().End(ctx, f, e)
 }
 
+func (s *spread) Note(ctx context.Context, f store.Fence, total job.Erased, result json.RawMessage) error {
+	return s.next().Note(ctx, f, total, result)
+}
+
 func (s *spread) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time) (job.Job, error) {
 	return s.next().Retry(ctx, t, jobID, now)
 }
@@ -147,6 +152,10 @@ func (s *spread) PartsHolding(ctx context.Context, t store.Tenant, patient strin
 	return s.next().PartsHolding(ctx, t, patient)
 }
 
+func (s *spread) Voided(ctx context.Context, t store.Tenant, jobID string) ([]job.Part, error) {
+	return s.next().Voided(ctx, t, jobID)
+}
+
 func (s *spread) UnitsOf(ctx context.Context, t store.Tenant, jobID, after string, n int) ([]job.Unit, error) {
 	return s.next().UnitsOf(ctx, t, jobID, after, n)
 }
@@ -175,6 +184,10 @@ func (s *spread) Announce(ctx context.Context, f store.Fence, patients []string)
 
 func (s *spread) Void(ctx context.Context, f store.Fence, patients []string) ([]job.Part, error) {
 	return s.next().Void(ctx, f, patients)
+}
+
+func (s *spread) Strike(ctx context.Context, f store.Fence, g store.Gone) error {
+	return s.next().Strike(ctx, f, g)
 }
 
 func (s *spread) Forget(ctx context.Context, t store.Tenant, parts []job.Part) error {

@@ -42,8 +42,12 @@ type unitRow struct {
 	Reason    []byte     `bson:"reason,omitempty"`  // job.Reason as JSON
 	Erasure   int64      `bson:"erasure,omitempty"` // the tenant's number of announcements when it was claimed
 
-	ErasedVersions  int64 `bson:"erased_versions,omitempty"` // by all attempts, as ErasedResources
-	ErasedResources int64 `bson:"erased_resources,omitempty"`
+	ErasedVersions  int64      `bson:"erased_versions,omitempty"` // by all attempts, as ErasedResources
+	ErasedResources int64      `bson:"erased_resources,omitempty"`
+	TotalVersions   int64      `bson:"total_versions,omitempty"` // to erase, as was noted; as TotalResources
+	TotalResources  int64      `bson:"total_resources,omitempty"`
+	Result          []byte     `bson:"result,omitempty"`
+	Updated         *time.Time `bson:"updated,omitempty"`
 }
 
 // planner is the attempt that adds units; the zero one is Create.
@@ -57,14 +61,15 @@ func stage(tenant, jobID string, phase int) string {
 	return key(tenant, jobID, strconv.Itoa(phase))
 }
 
-// unitRows are the documents of new units.
-func unitRows(us []job.Unit, by planner) []unitRow {
+// unitRows are the documents of new units, whose attempts count on from a
+// number.
+func unitRows(us []job.Unit, by planner, attempts int) []unitRow {
 	rows := make([]unitRow, len(us))
 	for i, u := range us {
 		rows[i] = unitRow{
 			ID: key(u.Tenant, u.Job, u.ID), Of: key(u.Tenant, u.Job),
 			Tenant: u.Tenant, Job: u.Job, Unit: u.ID, Kind: u.Kind, Phase: u.Phase, Stage: stage(u.Tenant, u.Job, u.Phase),
-			State: job.Queued, RunAt: u.RunAt, Open: true, Ready: &u.RunAt, Todo: true,
+			State: job.Queued, Attempt: attempts, RunAt: u.RunAt, Open: true, Ready: &u.RunAt, Todo: true,
 			Planner: by.unit, PlannedIn: by.attempt, Planned: u.Counts.Planned, Args: u.Args,
 		}
 	}
@@ -79,6 +84,10 @@ func (r unitRow) decode() (job.Unit, error) {
 		State: r.State, Attempt: r.Attempt, Errors: r.Errors, Lost: r.Lost, RunAt: r.RunAt, Args: r.Args,
 		Counts: job.Counts{Resources: r.Resources, Bytes: r.Bytes, Planned: r.Planned},
 		Erased: job.Erased{Versions: r.ErasedVersions, Resources: r.ErasedResources},
+		Total:  job.Erased{Versions: r.TotalVersions, Resources: r.TotalResources}, Result: r.Result,
+	}
+	if r.Updated != nil {
+		u.Updated = *r.Updated
 	}
 	var err error
 	u.Reason, err = reason(r.Reason)
@@ -100,7 +109,13 @@ func reason(doc []byte) (*job.Reason, error) {
 // unit is only read: whoever claims it or ends it writes the job's document
 // too, and so conflicts with this.
 func (s *Store) fenced(ctx context.Context, f store.Fence, do func(ctx context.Context) error) error {
-	return s.underJob(ctx, key(string(f.Tenant), f.Job), notEnded(), func(ctx context.Context) error {
+	return s.fencedBeside(ctx, f, nil, do)
+}
+
+// fencedBeside is fenced for what also writes the documents of other jobs, as
+// far as that is known.
+func (s *Store) fencedBeside(ctx context.Context, f store.Fence, others []string, do func(ctx context.Context) error) error {
+	return s.underJobs(ctx, key(string(f.Tenant), f.Job), others, notEnded(), func(ctx context.Context) error {
 		err := s.db.Collection(units).FindOne(ctx, current(f), options.FindOne().SetHint(byID).SetProjection(field("_id", 1))).Err()
 		if isNone(err) {
 			return store.ErrFenced

@@ -21,12 +21,15 @@ func (s *Store) Add(ctx context.Context, f store.Fence, us []job.Unit) error {
 		return err
 	}
 	defer leave()
-	rows := unitRows(us, plannerOf(f))
 	return failed(ctx, s.fenced(ctx, f, func(ctx context.Context) error {
+		attempts, err := s.attempts(ctx, f)
+		if err != nil {
+			return err
+		}
 		if err := s.dropPlans(ctx, f); err != nil {
 			return err
 		}
-		return insertMissing(ctx, s.db.Collection(units), rows)
+		return insertMissing(ctx, s.db.Collection(units), unitRows(us, plannerOf(f), attempts))
 	}))
 }
 
@@ -54,6 +57,23 @@ func (s *Store) Renew(ctx context.Context, f store.Fence, lease time.Duration) e
 	defer leave()
 	return failed(ctx, s.underJob(ctx, key(string(f.Tenant), f.Job), isOpen(), func(ctx context.Context) error {
 		return s.changeUnit(ctx, f, bson.D{{Key: "ready", Value: s.leaseEnd(lease)}})
+	}))
+}
+
+// Note is store.Units.
+func (s *Store) Note(ctx context.Context, f store.Fence, total job.Erased, result json.RawMessage) error {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return failed(ctx, s.underJob(ctx, key(string(f.Tenant), f.Job), notEnded(), func(ctx context.Context) error {
+		return s.changeUnit(ctx, f, bson.D{
+			{Key: "total_versions", Value: total.Versions},
+			{Key: "total_resources", Value: total.Resources},
+			{Key: "result", Value: orRemoved(result)},
+			{Key: "updated", Value: s.now()},
+		})
 	}))
 }
 
@@ -108,6 +128,14 @@ func (s *Store) End(ctx context.Context, f store.Fence, e job.UnitEnd) error {
 // removed takes the place of a member that a document is not to have.
 const removed = "$$REMOVE"
 
+// orRemoved is a document, or that there is to be none.
+func orRemoved(doc []byte) any {
+	if len(doc) == 0 {
+		return removed
+	}
+	return doc
+}
+
 // endOf is what an end sets of a unit, as expressions of an aggregation.
 func (s *Store) endOf(e job.UnitEnd) (bson.D, error) {
 	var why, open, ready any = removed, removed, removed
@@ -125,6 +153,7 @@ func (s *Store) endOf(e job.UnitEnd) (bson.D, error) {
 		{Key: "state", Value: e.State},
 		{Key: "run_at", Value: e.RunAt},
 		{Key: "ended", Value: s.now()},
+		{Key: "updated", Value: s.now()},
 		{Key: "reason", Value: why},
 		{Key: "open", Value: open},
 		{Key: "ready", Value: ready},
@@ -136,6 +165,9 @@ func (s *Store) endOf(e job.UnitEnd) (bson.D, error) {
 		set = append(set, bson.D{
 			{Key: "todo", Value: removed}, {Key: "resources", Value: e.Counts.Resources}, {Key: "bytes", Value: e.Counts.Bytes},
 		}...)
+		if len(e.Result) > 0 {
+			set = append(set, bson.E{Key: "result", Value: []byte(e.Result)})
+		}
 	}
 	return set, nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"firebreak/fhir"
 	"firebreak/fhir/search"
-	"firebreak/operations/job"
 	"firebreak/store"
 
 	"zombiezen.com/go/sqlite"
@@ -57,11 +56,8 @@ func rowidsOf(vs []store.VersionRef) ([]int64, error) {
 
 // count adds what was erased to the unit of a fence.
 func (t *tx) count(tenant int64, f store.Fence, e store.Erased) error {
-	if e == (job.Erased{}) {
-		return nil
-	}
-	return t.run(`UPDATE unit SET erased_versions=erased_versions+?, erased_resources=erased_resources+? WHERE tenant=? AND job=? AND id=?`,
-		e.Versions, e.Resources, tenant, f.Job, f.Unit)
+	return t.run(`UPDATE unit SET erased_versions=erased_versions+?, erased_resources=erased_resources+?, updated=? WHERE tenant=? AND job=? AND id=?`,
+		e.Versions, e.Resources, t.w.cfg.Now().UnixMilli(), tenant, f.Job, f.Unit)
 }
 
 // erasing is one batch of versions on its way out.

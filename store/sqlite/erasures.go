@@ -157,58 +157,6 @@ func (t *tx) unannounced(tenant, after int64, f store.Fence, p job.Part) error {
 	return nil
 }
 
-// Void is store.Erasures.
-func (s *Store) Void(ctx context.Context, f store.Fence, patients []string) (out []job.Part, err error) {
-	err = s.w.do(ctx, 0, func(x *tx) error {
-		no, err := x.fenced(f)
-		if err != nil {
-			return err
-		}
-		if err := x.announce(no, f, patients, `INSERT INTO erasure (tenant, job, patient, number) VALUES (?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET number=excluded.number`); err != nil {
-			return err
-		}
-		out, err = x.voidHolding(no, patients)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// voidHolding voids the parts that hold the patients, and returns them with
-// those that were voided before.
-func (t *tx) voidHolding(tenant int64, patients []string) ([]job.Part, error) {
-	stmt, err := t.conn.Prepare(partColumns + `JOIN part_patient h ON h.tenant=p.tenant AND h.job=p.job AND h.part=p.id
-		WHERE p.void<>2 AND h.tenant=? AND h.patient=?`)
-	if err != nil {
-		return nil, err
-	}
-	type place struct{ job, id string }
-	seen := map[place]bool{}
-	var out []job.Part
-	for _, patient := range patients {
-		stmt.BindInt64(1, tenant)
-		bindID(stmt, 2, patient)
-		if err := rows(stmt, func() error {
-			if p := partOf(stmt); !seen[place{p.Job, p.ID}] {
-				seen[place{p.Job, p.ID}] = true
-				out = append(out, p)
-			}
-			return nil
-		}); err != nil {
-			return nil, err
-		}
-	}
-	for _, p := range out {
-		if err := t.run(`UPDATE part SET void=? WHERE tenant=? AND job=? AND id=?`, voided, tenant, p.Job, p.ID); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
 // Forget is store.Erasures.
 func (s *Store) Forget(ctx context.Context, t store.Tenant, parts []job.Part) error {
 	return s.w.do(ctx, 0, func(x *tx) error {

@@ -82,6 +82,8 @@ func (t *tx) limited(tenant int64, j job.Job, l store.Limit) error {
 	return store.ErrLimit
 }
 
+const replaceJob = `UPDATE job SET client=?, user=?, state=?, cancel=?, discard_at=?, doc=?, kind=?, dismissed=?, idem=? WHERE tenant=? AND id=?`
+
 // putJob runs an INSERT or UPDATE with the columns of a job in this order:
 // client, user, state, cancel, discard_at, doc, kind, dismissed, idem, tenant, id.
 func (t *tx) putJob(query string, tenant int64, j job.Job) error {
@@ -187,8 +189,7 @@ func (s *Store) replace(ctx context.Context, t store.Tenant, id string, f func(j
 		if err != nil {
 			return err
 		}
-		if err := x.putJob(`UPDATE job SET client=?, user=?, state=?, cancel=?, discard_at=?, doc=?,
-			kind=?, dismissed=?, idem=? WHERE tenant=? AND id=?`, no, j); err != nil {
+		if err := x.putJob(replaceJob, no, j); err != nil {
 			return err
 		}
 		return with(x, no)

@@ -115,6 +115,11 @@ func (s *Store) Part(ctx context.Context, t store.Tenant, jobID string, name job
 	return p, there
 }
 
+// Voided is store.Parts.
+func (s *Store) Voided(ctx context.Context, t store.Tenant, jobID string) ([]job.Part, error) {
+	return s.parts(ctx, partColumns+`WHERE p.void AND p.n>0 AND p.tenant=? AND p.job=? ORDER BY p.id`, s.tenantNo(t), jobID)
+}
+
 // PartsHolding is store.Parts.
 func (s *Store) PartsHolding(ctx context.Context, t store.Tenant, patient string) ([]job.Part, error) {
 	id := any(patient)

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"firebreak/fhir"
@@ -21,7 +22,7 @@ func (s *Store) Residue(ctx context.Context, t store.Tenant, g store.Gone) ([]st
 	}
 	defer put()
 	l := looking{naming: s.naming(conn, t), gone: g, left: map[store.ResidueKind]int{}}
-	for _, look := range []func() error{l.versions, l.links, l.parts, l.members, l.finds} {
+	for _, look := range []func() error{l.versions, l.links, l.parts, l.rows} {
 		if err := look(); err != nil {
 			return nil, orContext(ctx, err)
 		}
@@ -144,46 +145,73 @@ func (l *looking) jobs() (ids []string, err error) {
 	return slices.DeleteFunc(ids, func(id string) bool { return id == l.gone.Job }), err
 }
 
-// members looks for patients in cohorts.
-func (l *looking) members() error {
-	return l.rows(store.OfMember, `SELECT 1 FROM cohort WHERE tenant=? AND job=? AND patient=?`, l.patients(), func(stmt *sqlite.Stmt, id fhir.ID) {
-		bindID(stmt, 3, id.ID)
-	})
+// kept is rows that jobs keep of resources.
+type kept struct {
+	kind store.ResidueKind
+	from string // table and condition: tenant, job, and what bind binds
+	ids  []fhir.ID
+	bind func(*sqlite.Stmt, fhir.ID)
 }
 
-// finds looks for resources in finds.
-func (l *looking) finds() error {
-	return l.rows(store.OfFind, `SELECT 1 FROM find WHERE tenant=? AND job=? AND type=? AND id=?`, l.gone.IDs, func(stmt *sqlite.Stmt, id fhir.ID) {
-		stmt.BindText(3, id.Type)
-		bindID(stmt, 4, id.ID)
-	})
+// keptRows are the rows that jobs may keep of what is gone.
+func (l *looking) keptRows() []kept {
+	return []kept{
+		{store.OfMember, `cohort WHERE tenant=? AND job=? AND patient=?`, l.patients(), func(stmt *sqlite.Stmt, id fhir.ID) {
+			bindID(stmt, 3, id.ID)
+		}},
+		{store.OfFind, `find WHERE tenant=? AND job=? AND type=? AND id=?`, l.gone.IDs, func(stmt *sqlite.Stmt, id fhir.ID) {
+			stmt.BindText(3, id.Type)
+			bindID(stmt, 4, id.ID)
+		}},
+	}
 }
 
-// rows looks for rows of jobs by a query for each job and resource.
-func (l *looking) rows(kind store.ResidueKind, query string, ids []fhir.ID, bind func(*sqlite.Stmt, fhir.ID)) error {
+// rows looks for patients in cohorts, and resources in finds.
+func (l *looking) rows() error {
+	for _, k := range l.keptRows() {
+		err := l.eachKept(k, func(jobID string, id fhir.ID) error {
+			if l.add(store.Residue{Kind: k.kind, ID: id, Job: jobID}); l.enough(k.kind) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachKept calls f for each row that is there, by a query for each job and
+// resource.
+func (l *looking) eachKept(k kept, f func(jobID string, id fhir.ID) error) error {
 	jobs, err := l.jobs()
 	if err != nil {
 		return err
 	}
-	stmt, err := l.conn.Prepare(query)
+	stmt, err := l.conn.Prepare(`SELECT 1 FROM ` + k.from)
 	if err != nil {
 		return err
 	}
 	for _, j := range jobs {
-		for _, id := range ids {
-			if l.enough(kind) {
-				return nil
+		for _, id := range k.ids {
+			there := false
+			err := k.each(stmt, l.tenant, j, id, func() { there = true })
+			if err == nil && there {
+				err = f(j, id)
 			}
-			stmt.BindInt64(1, l.tenant)
-			stmt.BindText(2, j)
-			bind(stmt, id)
-			if err := rows(stmt, func() error {
-				l.add(store.Residue{Kind: kind, ID: id, Job: j})
-				return nil
-			}); err != nil {
+			if err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// each runs a statement about a row.
+func (k kept) each(stmt *sqlite.Stmt, tenant int64, jobID string, id fhir.ID, f func()) error {
+	stmt.BindInt64(1, tenant)
+	stmt.BindText(2, jobID)
+	k.bind(stmt, id)
+	return rows(stmt, func() error { f(); return nil })
 }

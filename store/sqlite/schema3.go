@@ -18,6 +18,11 @@ DROP INDEX version_closed;
 ALTER TABLE tenant ADD COLUMN erasure_removed INTEGER NOT NULL DEFAULT 0; -- the last announcement that went with its job
 ALTER TABLE unit ADD COLUMN erased_versions  INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE unit ADD COLUMN erased_resources INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE unit ADD COLUMN total_versions   INTEGER NOT NULL DEFAULT 0; -- to erase, as was noted
+ALTER TABLE unit ADD COLUMN total_resources  INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE unit ADD COLUMN result  TEXT;
+ALTER TABLE unit ADD COLUMN updated INTEGER NOT NULL DEFAULT 0; -- ms
+ALTER TABLE job ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0; -- what units that are added count on from, since it began anew
 ALTER TABLE part ADD COLUMN void INTEGER NOT NULL DEFAULT 0; -- 1: voided, its bytes may be there; 2: forgotten
 
 CREATE TABLE erasure (

@@ -31,7 +31,7 @@ func msTime(n int64) time.Time {
 func (t *tx) addUnit(tenant int64, u job.Unit, planner string) error {
 	return t.run(`INSERT OR IGNORE INTO unit
 		(tenant, job, id, kind, phase, state, attempt, errors, lost, run_at, lease_until, planner, planned, args)
-		VALUES (?, ?, ?, ?, ?, 'queued', 0, 0, 0, ?, 0, ?, ?, ?)`,
+		VALUES (?1, ?2, ?, ?, ?, 'queued', (SELECT attempts FROM job WHERE tenant=?1 AND id=?2), 0, 0, ?, 0, ?, ?, ?)`,
 		tenant, u.Job, u.ID, u.Kind, u.Phase, ms(u.RunAt), planner, u.Counts.Planned, string(u.Args))
 }
 
@@ -78,7 +78,8 @@ func (t *tx) dropPlans(tenant int64, f store.Fence) error {
 }
 
 const unitColumns = `t.name, u.job, u.id, u.kind, u.phase, u.state, u.attempt, u.errors, u.lost, u.run_at,
-	u.resources, u.bytes, u.planned, u.args, u.reason, u.erased_versions, u.erased_resources`
+	u.resources, u.bytes, u.planned, u.args, u.reason, u.erased_versions, u.erased_resources,
+	u.total_versions, u.total_resources, u.result, u.updated`
 
 // open is a unit whose turn it is, but for time; ?1 is the present instant and
 // ?2 the kinds as a JSON array. What follows names the state: units are then
@@ -121,10 +122,11 @@ func (s *Store) Claim(ctx context.Context, kinds []string, lease time.Duration) 
 			u.Lost++
 		}
 		u.State, u.Attempt = job.Running, u.Attempt+1
-		return x.run(`UPDATE unit SET state='running', attempt=?, lost=?, lease_until=?,
+		u.Updated = msTime(ms(now))
+		return x.run(`UPDATE unit SET state='running', attempt=?, lost=?, lease_until=?, updated=?,
 			erasure=(SELECT erasure FROM tenant WHERE no=unit.tenant)
 			WHERE tenant=? AND job=? AND id=?`,
-			u.Attempt, u.Lost, ms(now.Add(lease)), x.w.dict.tenants[u.Tenant], u.Job, u.ID)
+			u.Attempt, u.Lost, ms(now.Add(lease)), ms(now), x.w.dict.tenants[u.Tenant], u.Job, u.ID)
 	})
 	if err != nil {
 		return job.Unit{}, store.Fence{}, err
@@ -168,11 +170,11 @@ func units(conn *sqlite.Conn, query string, args ...any) ([]job.Unit, error) {
 			Tenant: st.ColumnText(0), Job: st.ColumnText(1), ID: st.ColumnText(2), Kind: st.ColumnText(3),
 			Phase: st.ColumnInt(4), State: job.State(st.ColumnText(5)), Attempt: st.ColumnInt(6),
 			Errors: st.ColumnInt(7), Lost: st.ColumnInt(8), RunAt: msTime(st.ColumnInt64(9)),
-			Counts: job.Counts{Resources: st.ColumnInt64(10), Bytes: st.ColumnInt64(11), Planned: st.ColumnInt64(12)},
-			Erased: job.Erased{Versions: st.ColumnInt64(15), Resources: st.ColumnInt64(16)},
-		}
-		if args := st.ColumnText(13); args != "" {
-			u.Args = json.RawMessage(args)
+			Counts:  job.Counts{Resources: st.ColumnInt64(10), Bytes: st.ColumnInt64(11), Planned: st.ColumnInt64(12)},
+			Erased:  job.Erased{Versions: st.ColumnInt64(15), Resources: st.ColumnInt64(16)},
+			Total:   job.Erased{Versions: st.ColumnInt64(17), Resources: st.ColumnInt64(18)},
+			Updated: msTime(st.ColumnInt64(20)),
+			Args:    document(st.ColumnText(13)), Result: document(st.ColumnText(19)),
 		}
 		var err error
 		u.Reason, err = reason(st.ColumnText(14))
@@ -180,6 +182,14 @@ func units(conn *sqlite.Conn, query string, args ...any) ([]job.Unit, error) {
 		return err
 	}})
 	return out, err
+}
+
+// document is JSON in a column; nil if there is none.
+func document(doc string) json.RawMessage {
+	if doc == "" {
+		return nil
+	}
+	return json.RawMessage(doc)
 }
 
 func reason(doc string) (*job.Reason, error) {
@@ -245,14 +255,28 @@ func (t *tx) endUnit(tenant int64, f store.Fence, e job.UnitEnd) error {
 		erred = 1
 	}
 	var done job.Counts
+	var result string
 	if e.State == job.Succeeded {
-		done = e.Counts
+		done, result = e.Counts, string(e.Result)
 	}
-	return t.run(`UPDATE unit SET state=?, errors=errors+?, run_at=?, lease_until=0, ended=?,
-		resources=?, bytes=?, done=CASE WHEN ?='succeeded' THEN planned ELSE 0 END, reason=?
+	return t.run(`UPDATE unit SET state=?1, errors=errors+?, run_at=?, lease_until=0, ended=?4, updated=?4,
+		resources=?, bytes=?, done=CASE WHEN ?1='succeeded' THEN planned ELSE 0 END, reason=?,
+		result=coalesce(nullif(?, ''), result)
 		WHERE tenant=? AND job=? AND id=?`,
 		string(e.State), erred, ms(e.RunAt), t.w.cfg.Now().UnixMilli(),
-		done.Resources, done.Bytes, string(e.State), why, tenant, f.Job, f.Unit)
+		done.Resources, done.Bytes, why, result, tenant, f.Job, f.Unit)
+}
+
+// Note is store.Units.
+func (s *Store) Note(ctx context.Context, f store.Fence, total job.Erased, result json.RawMessage) error {
+	return s.w.do(ctx, 0, func(x *tx) error {
+		no, err := x.fenced(f)
+		if err != nil {
+			return err
+		}
+		return x.run(`UPDATE unit SET total_versions=?, total_resources=?, result=?, updated=? WHERE tenant=? AND job=? AND id=?`,
+			total.Versions, total.Resources, string(result), s.cfg.Now().UnixMilli(), no, f.Job, f.Unit)
+	})
 }
 
 // Tally is store.Units.
@@ -307,9 +331,9 @@ func (s *Store) tally(conn *sqlite.Conn, tenant int64, jobID string) (job.Tally,
 func (s *Store) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time) (job.Job, error) {
 	again := func(j job.Job) (job.Job, error) { return j.Retry(now) }
 	return s.replace(ctx, t, jobID, again, func(x *tx, tenant int64) error {
-		return x.run(`UPDATE unit SET state='queued', errors=0, lost=0, lease_until=0, reason='',
+		return x.run(`UPDATE unit SET state='queued', errors=0, lost=0, lease_until=0, reason='', updated=?,
 			run_at=CASE WHEN attempt=0 THEN run_at ELSE 0 END
-			WHERE tenant=? AND job=? AND state<>'succeeded'`, tenant, jobID)
+			WHERE tenant=? AND job=? AND state<>'succeeded'`, s.cfg.Now().UnixMilli(), tenant, jobID)
 	})
 }
 

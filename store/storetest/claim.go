@@ -76,7 +76,7 @@ func claimGives(e *env) {
 	want.RunAt = e.clock.Now().Add(-time.Hour)
 	j := e.create("export", want)
 	want = unitsOf(j, want)[0]
-	want.State, want.Attempt = job.Running, 1
+	want.State, want.Attempt, want.Updated = job.Running, 1, e.clock.Now()
 	got, f := e.claim("export")
 	e.same("the unit", got, want)
 	e.same("the fence", f, store.Fence{Tenant: north, Job: j.ID, Unit: "only", Attempt: 1})

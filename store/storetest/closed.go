@@ -93,6 +93,7 @@ func (e *env) jobCalls(j job.Job) []call {
 		{"Part", func(ctx context.Context) error {
 			return drop(e.Part(ctx, north, j.ID, job.PartName{Category: job.Output, Type: "Patient", N: 1}))
 		}},
+		{"Voided", func(ctx context.Context) error { return drop(e.Voided(ctx, north, j.ID)) }},
 		{"PartsHolding", func(ctx context.Context) error { return drop(e.PartsHolding(ctx, north, "1")) }},
 		{"Forget", func(ctx context.Context) error {
 			return e.Forget(ctx, north, []job.Part{{Job: j.ID, ID: "p1", Name: "n"}})
@@ -109,6 +110,10 @@ func (e *env) fencedCalls(j job.Job, f store.Fence) []call {
 		{"Erase", func(ctx context.Context) error { return drop(e.Erase(ctx, f, refs)) }},
 		{"Announce", func(ctx context.Context) error { return e.Announce(ctx, f, []string{"1"}) }},
 		{"Void", func(ctx context.Context) error { return drop(e.Void(ctx, f, []string{"1"})) }},
+		{"Strike", func(ctx context.Context) error {
+			return e.Strike(ctx, f, store.Gone{IDs: idsOf("Patient/1"), Patients: []string{"1"}})
+		}},
+		{"Note", func(ctx context.Context) error { return e.Note(ctx, f, job.Erased{Versions: 1}, nil) }},
 		{"Renew", func(ctx context.Context) error { return e.Renew(ctx, f, time.Hour) }},
 		{"End", func(ctx context.Context) error {
 			return e.End(ctx, f, job.UnitEnd{State: job.Succeeded, Parts: []job.Part{part(f, "late", 2)}})

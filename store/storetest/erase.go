@@ -371,6 +371,9 @@ func unitsOfPages(e *env) {
 		{State: job.Running, Attempt: 1},
 	} {
 		want[i].State, want[i].Attempt, want[i].Errors, want[i].Reason, want[i].Counts = is.State, is.Attempt, is.Errors, is.Reason, is.Counts
+		if is.Attempt > 0 {
+			want[i].Updated = e.clock.Now()
+		}
 	}
 	for _, n := range []int{1, 2, 5, 9} {
 		e.same(fmt.Sprintf("units in pages of %d", n), e.unitsOf(j, n), want)

@@ -212,15 +212,18 @@ func voidHides(e *env) {
 		[]string{store.ErrGone.Error(), "y", "z", store.ErrNotFound.Error(), store.ErrGone.Error()})
 	e.same("parts that hold p1", e.holding("p1"), nil)
 	e.same("parts that hold p2", e.holding("p2"), []string{a.ID + "/y"})
+	e.same("void parts of the first", e.voided(a), []string{"x"})
+	e.same("void parts of the second", e.voided(b), []string{"x"})
+	e.same("their void parts", e.voided(theirs), nil)
 }
 
 func voidNumbered(e *env) {
 	j, _ := e.written("export", func(f store.Fence) []job.Part { return []job.Part{part(f, "x", 0, "p1"), part(f, "y", 0, "p1")} })
-	_, f := e.claim("export")
 	_, purge := e.eraser()
 	ps, err := e.Void(e.ctx, purge, []string{"p1"})
 	e.ok("Void", err)
 	e.ok("Forget", e.Forget(e.ctx, north, ps[:1]))
+	_, f := e.claimAnew("export")
 	e.end(f, job.UnitEnd{State: job.Succeeded, Numbers: map[string]int{"x": 1, "y": 2}})
 	e.same("places", []string{e.place(j, 1), e.place(j, 2)}, []string{store.ErrGone.Error(), store.ErrGone.Error()})
 	e.same("parts", e.parts(j), nil)
@@ -249,7 +252,7 @@ func voidJobs(e *env) {
 		e.same("void parts", len(ps), 3)
 		e.same("those of a job that has not ended", sorted(open), []string{running.ID + "/x 0", running.ID + "/y 1"})
 	}
-	_, f = e.claim("running")
+	_, f = e.claimAnew("running")
 	e.end(f, job.UnitEnd{State: job.Succeeded})
 }
 
@@ -275,10 +278,10 @@ func voidAgain(e *env) {
 func voidJoins(e *env) {
 	j, _ := e.written("export", func(f store.Fence) []job.Part { return []job.Part{part(f, "x", 0, "p1"), part(f, "y", 0, "p2")} })
 	e.announce("p1")
-	_, f := e.claim("export")
 	_, purge := e.eraser()
 	ps, err := e.Void(e.ctx, purge, []string{"p1"})
 	e.ok("Void", err)
+	_, f := e.claimAnew("export")
 	joined := part(f, "joined", 0)
 	for _, forget := range [][]job.Part{nil, ps} {
 		e.ok("Forget", e.Forget(e.ctx, north, forget))

@@ -19,6 +19,7 @@ func partCases() []testCase {
 		{"an attempt that did not succeed leaves no parts", partOfFailed},
 		{"parts are the job's own", partJobsApart},
 		{"PartsHolding lists the parts of every job that hold a patient", partHolding},
+		{"Voided lists the void parts that are public, forgotten ones too", partVoided},
 	}
 }
 
@@ -218,4 +219,41 @@ func partHolding(e *env) {
 	e.same("of p2", e.holding("p2"), want)
 	e.same("of P1", e.holding("P1"), []string{a.ID + "/x"})
 	e.same("of another", e.holding("p"), nil)
+}
+
+// voided lists the void parts of a job that are public.
+func (e *env) voided(j job.Job) []string {
+	e.Helper()
+	ps, err := e.Voided(e.ctx, store.Tenant(j.Tenant), j.ID)
+	e.ok("Voided", err)
+	return partIDs(ps)
+}
+
+func partVoided(e *env) {
+	j, was := e.written("export", func(f store.Fence) []job.Part {
+		return []job.Part{part(f, "w", 4, "p2"), part(f, "z", 1, "p1"), part(f, "x", 2, "p1"), part(f, "y", 0, "p1"), part(f, "v", 3, "p1")}
+	})
+	e.same("before", e.voided(j), nil)
+	_, f := e.eraser()
+	ps, err := e.Void(e.ctx, f, []string{"p1"})
+	e.ok("Void", err)
+	e.same("void", e.voided(j), []string{"v", "x", "z"})
+	got, err := e.Voided(e.ctx, north, j.ID)
+	e.ok("Voided", err)
+	e.same("one", got[0], was[4])
+	e.ok("Forget", e.Forget(e.ctx, north, ps))
+	e.same("forgotten", e.voided(j), []string{"v", "x", "z"})
+	got, err = e.Voided(e.ctx, north, j.ID)
+	e.ok("Voided", err)
+	for i, n := range []int{3, 2, 1} {
+		e.that(got[i].N == n && got[i].Type == "Patient" && got[i].Category == job.Output && got[i].Name == "", "a place is %+v", got[i])
+	}
+	for _, of := range []struct {
+		t  store.Tenant
+		id string
+	}{{south, j.ID}, {"nowhere", j.ID}, {north, "unknown"}} {
+		got, err := e.Voided(e.ctx, of.t, of.id)
+		e.ok("Voided", err)
+		e.same("of nobody", got, nil)
+	}
 }

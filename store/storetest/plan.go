@@ -36,6 +36,7 @@ func (e *env) add(f store.Fence, j job.Job, units ...job.Unit) {
 }
 
 func planAdds(e *env) {
+	e.clock.stop()
 	j := e.create("export", unit("plan", 0))
 	_, f := e.claim("export")
 	work := unit("work", 1)
@@ -47,7 +48,7 @@ func planAdds(e *env) {
 	e.succeed(f)
 	u, f := e.claim("export")
 	want := unitsOf(j, work)[0]
-	want.State, want.Attempt = job.Running, 1
+	want.State, want.Attempt, want.Updated = job.Running, 1, e.clock.Now()
 	want.Counts, u.Counts = job.Counts{}, job.Counts{}
 	e.same("the added unit", u, want)
 	e.noClaim("export")

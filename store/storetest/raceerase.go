@@ -14,6 +14,7 @@ func eraseRaces() []testCase {
 		{"of many that erase the same versions each is counted once", raceErasers},
 		{"a resource that is written while it is erased is whole or new", raceErase},
 		{"no part of an announced patient ends beside Void", raceVoid},
+		{"a job that begins anew keeps no end from beside that", raceAnew},
 		{"barriers hold against writers while versions are erased", raceEraseBarrier},
 	}
 }
@@ -142,4 +143,37 @@ func raceEraseBarrier(e *env) {
 	e.ok("the writers", w.end())
 	_, _, err := e.fence(w)
 	e.ok("the last barrier", err)
+}
+
+// raceAnew has units end beside a Void that has their job begin anew. Those
+// that ended before are to be done again, and no other ends.
+func raceAnew(e *env) {
+	for n := range rounds / 2 {
+		kind, patient := fmt.Sprint("export-", n), fmt.Sprint("p", n)
+		us := manyUnits(racers-1, 1)
+		j := e.create(kind, append(us, unit("plan", 0))...)
+		_, f := e.claim(kind)
+		e.succeed(f)
+		by := e.claimedOf(kind)
+		_, purge := e.eraser()
+		e.holds(by[us[0].ID], 0, patient)
+		e.together(func(i int) error {
+			if i == 0 {
+				return drop(e.Void(e.ctx, purge, []string{patient}))
+			}
+			if i == len(us) {
+				return nil
+			}
+			err := e.ends(by[us[i].ID], us[i].ID, "other")
+			if errors.Is(err, store.ErrFenced) {
+				return nil
+			}
+			return err
+		})
+		e.same("units", e.states(j), []int{len(us), 0, 1, 0, 0})
+		e.same("parts", e.parts(j), nil)
+		e.same("parts of another", e.holding("other"), nil)
+		e.clock.advance(store.AnewAfter)
+		e.same("claimed", len(e.claimedOf(kind)), len(us))
+	}
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -38,6 +39,8 @@ func (e *env) fenced(f store.Fence) {
 	e.is("Erase", drop(e.Erase(e.ctx, f, nil)), store.ErrFenced)
 	e.is("Announce", e.Announce(e.ctx, f, []string{"refused"}), store.ErrFenced)
 	e.is("Void", drop(e.Void(e.ctx, f, []string{"1"})), store.ErrFenced)
+	e.is("Strike", e.Strike(e.ctx, f, store.Gone{IDs: idsOf("Observation/1"), Patients: []string{"1"}}), store.ErrFenced)
+	e.is("Note", e.Note(e.ctx, f, job.Erased{Versions: 1}, json.RawMessage(`{}`)), store.ErrFenced)
 	for _, s := range []job.State{job.Succeeded, job.Failed, job.Queued} {
 		e.is("End", e.End(e.ctx, f, job.UnitEnd{State: s, Erred: true}), store.ErrFenced)
 	}
