@@ -139,12 +139,14 @@ type Erasures interface {
 	// whoever its patients are.
 	Announce(ctx context.Context, f Fence, patients []string) error
 	// Void voids the parts of all jobs of the tenant that hold one of the
-	// patients, and announces the patients anew, in one commit under the fence
-	// of a unit. PartsOf and PartsHolding do not list a void part, and the
+	// patients, and these parts whoever they hold, as they were listed; and it
+	// announces the patients anew, in one commit under the fence of a unit.
+	// PartsOf and PartsHolding do not list a void part, and the
 	// answer to its public name is ErrGone; a number that it gets later makes
 	// it public as void. A unit that joins or drops one cannot succeed:
-	// ErrErased. Void returns all void parts that hold one of the patients and
-	// were not forgotten, whoever voided them: the caller removes their bytes.
+	// ErrErased. Void returns all void parts that hold one of the patients, or
+	// are among these, and were not forgotten, whoever voided them: the caller
+	// removes their bytes.
 	//
 	// In the same commit each job begins anew that has not ended, was not asked
 	// to stop, and has a part that this Void voids; but not the fence's own. Its
@@ -160,7 +162,7 @@ type Erasures interface {
 	// The parts that Void returns have their Job, though they be not public yet.
 	// Those whose record it dropped are among them this once: if they are not
 	// removed then, who sweeps the file store finds them.
-	Void(ctx context.Context, f Fence, patients []string) ([]job.Part, error)
+	Void(ctx context.Context, f Fence, patients []string, these ...job.Part) ([]job.Part, error)
 	// Strike removes the patients from the cohorts, and the resources from the
 	// finds, of all jobs of the tenant but the fence's, under the fence of a
 	// unit: g.Job is not looked at. It is one commit or several, each of which

@@ -182,8 +182,8 @@ func (s *spread) Announce(ctx context.Context, f store.Fence, patients []string)
 	return s.next().Announce(ctx, f, patients)
 }
 
-func (s *spread) Void(ctx context.Context, f store.Fence, patients []string) ([]job.Part, error) {
-	return s.next().Void(ctx, f, patients)
+func (s *spread) Void(ctx context.Context, f store.Fence, patients []string, these ...job.Part) ([]job.Part, error) {
+	return s.next().Void(ctx, f, patients, these...)
 }
 
 func (s *spread) Strike(ctx context.Context, f store.Fence, g store.Gone) error {

@@ -16,20 +16,20 @@ import (
 // Void is store.Erasures. It writes the document of each job that begins anew,
 // as all do that claim a unit of it, or end one. Those may be many, and this
 // takes long: so it looks before which jobs they are, and writes them first.
-func (s *Store) Void(ctx context.Context, f store.Fence, patients []string) ([]job.Part, error) {
+func (s *Store) Void(ctx context.Context, f store.Fence, patients []string, these ...job.Part) ([]job.Part, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	v := newVoiding(s, f)
+	v := newVoiding(s, f, these)
 	if err := v.find(ctx, patients); err != nil {
 		return nil, failed(ctx, err)
 	}
 	busy := v.losing()
 	err = s.fencedBeside(ctx, f, busy, func(ctx context.Context) error {
-		v = newVoiding(s, f)
-		if len(patients) == 0 {
+		v = newVoiding(s, f, these)
+		if len(patients)+len(these) == 0 {
 			return nil
 		}
 		if err := s.hold(ctx, busy); err != nil {
@@ -82,13 +82,19 @@ type voiding struct {
 	s     *Store
 	fence store.Fence
 	rows  map[string][]string // what says so, by part
+	these map[string]string   // parts that are meant whoever they hold: their files
 	parts []job.Part          // those parts, void ones too
+	meant []string            // their rows' _id
 	live  map[string]string   // jobs, but the fence's own, of those that are not void yet: their ids by _id
 	anew  bool                // a job began anew
 }
 
-func newVoiding(s *Store, f store.Fence) *voiding {
-	return &voiding{s: s, fence: f, rows: map[string][]string{}, live: map[string]string{}}
+func newVoiding(s *Store, f store.Fence, these []job.Part) *voiding {
+	v := &voiding{s: s, fence: f, rows: map[string][]string{}, these: map[string]string{}, live: map[string]string{}}
+	for _, p := range these {
+		v.these[key(string(f.Tenant), p.Job, p.ID)] = p.Name
+	}
+	return v
 }
 
 func (v *voiding) run(ctx context.Context, patients []string) error {
@@ -102,7 +108,9 @@ func (v *voiding) run(ctx context.Context, patients []string) error {
 		}
 		v.anew = v.anew || anew
 	}
-	for page := range slices.Chunk(v.held(), pageOf) {
+	all := append(v.held(), v.meant...)
+	slices.Sort(all)
+	for page := range slices.Chunk(slices.Compact(all), pageOf) {
 		if err := v.mark(ctx, page); err != nil {
 			return err
 		}
@@ -122,12 +130,18 @@ func (v *voiding) find(ctx context.Context, patients []string) error {
 			return err
 		}
 	}
-	for page := range slices.Chunk(v.held(), pageOf) {
+	meant := slices.AppendSeq(v.held(), maps.Keys(v.these))
+	slices.Sort(meant)
+	for page := range slices.Chunk(slices.Compact(meant), pageOf) {
 		found, err := rowsOf[partRow](ctx, v.s.db.Collection(parts), field("_id", field("$in", page)), options.Find().SetHint(byID).SetSort(field("_id", 1)))
 		if err != nil {
 			return err
 		}
 		for _, r := range found {
+			if held := v.rows[r.ID] != nil; !held && (r.Name != v.these[r.ID] || r.Void == forgotten) {
+				continue
+			}
+			v.meant = append(v.meant, r.ID)
 			v.parts = append(v.parts, r.decode())
 			if r.Void == 0 && r.Job != v.fence.Job {
 				v.live[r.Of] = r.Job

@@ -8,7 +8,7 @@ import (
 )
 
 // Void is store.Erasures.
-func (s *Store) Void(ctx context.Context, f store.Fence, patients []string) (out []job.Part, err error) {
+func (s *Store) Void(ctx context.Context, f store.Fence, patients []string, these ...job.Part) (out []job.Part, err error) {
 	anew := false
 	err = s.w.do(ctx, 0, func(x *tx) error {
 		no, err := x.fenced(f)
@@ -21,6 +21,9 @@ func (s *Store) Void(ctx context.Context, f store.Fence, patients []string) (out
 		}
 		v := voiding{tx: x, tenant: no, seen: map[place]bool{}}
 		if err := v.find(patients); err != nil {
+			return err
+		}
+		if err := v.look(these); err != nil {
 			return err
 		}
 		anew, err = v.beginAnew(f.Job)
@@ -61,6 +64,27 @@ func (v *voiding) find(patients []string) error {
 	for _, patient := range patients {
 		stmt.BindInt64(1, v.tenant)
 		bindID(stmt, 2, patient)
+		if err := rows(stmt, func() error {
+			v.add(partOf(stmt), stmt.ColumnInt(10) == live)
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look finds some parts as they were listed, unless they are forgotten.
+func (v *voiding) look(these []job.Part) error {
+	stmt, err := v.conn.Prepare(partColumns + `WHERE p.void<>2 AND p.tenant=? AND p.job=? AND p.id=? AND p.name=?`)
+	if err != nil {
+		return err
+	}
+	for _, p := range these {
+		stmt.BindInt64(1, v.tenant)
+		stmt.BindText(2, p.Job)
+		stmt.BindText(3, p.ID)
+		stmt.BindText(4, p.Name)
 		if err := rows(stmt, func() error {
 			v.add(partOf(stmt), stmt.ColumnInt(10) == live)
 			return nil

@@ -159,6 +159,7 @@ func voidCases() []testCase {
 		{"void parts go with their job", voidRemoved},
 		{"void parts are there after the store was opened again", voidDurable},
 		{"many parts of many patients are voided at once", voidMany},
+		{"parts are voided that hold nobody, as they were listed", voidThese},
 	}
 }
 
@@ -364,4 +365,26 @@ func voidMany(e *env) {
 	e.announce(patients[:1000]...)
 	e.same("voided", e.void(patients[:1000]...), want)
 	e.same("parts", len(e.parts(j)), 10)
+}
+
+func voidThese(e *env) {
+	a, was := e.written("export", func(f store.Fence) []job.Part {
+		return []job.Part{part(f, "x", 1), part(f, "y", 2, "p2"), part(f, "z", 3)}
+	})
+	_, f := e.eraser()
+	other := was[2]
+	other.Name = "another"
+	void := func(these ...job.Part) []string {
+		ps, err := e.Void(e.ctx, f, nil, these...)
+		e.ok("Void", err)
+		return partIDs(ps)
+	}
+	e.same("voided", void(was[0], was[1], other, job.Part{Job: a.ID, ID: "unknown"}, job.Part{Job: "unknown", ID: "x"}), []string{"x", "y"})
+	e.same("parts", partIDs(e.parts(a)), []string{"z"})
+	e.same("places", []string{e.place(a, 1), e.place(a, 2), e.place(a, 3)}, []string{store.ErrGone.Error(), store.ErrGone.Error(), "z"})
+	e.same("again", void(was[:2]...), []string{"x", "y"})
+	e.ok("Forget", e.Forget(e.ctx, north, was[:1]))
+	e.same("after it was forgotten", void(was[:2]...), []string{"y"})
+	e.same("by the patient", e.voidBy(f, "p2"), []string{a.ID + "/y"})
+	e.same("nothing", void(), nil)
 }
