@@ -28,8 +28,8 @@ type Eraser interface {
 	// return one twice. What it costs follows the answer.
 	Mentions(ctx context.Context, t Tenant, targets []fhir.ID) ([]fhir.ID, error)
 	// Versions yields every version of the resources, tombstones too: those of
-	// one resource together, the latest first. An id of which there is nothing
-	// is passed over, one that is given twice is yielded twice. It holds no
+	// one resource together, the latest first; the resources in any order, each
+	// once. An id of which there is nothing is passed over. It holds no
 	// transaction while it yields, buffers a bounded number of bytes, and ends
 	// with the error that yield returns. v is valid until yield returns.
 	Versions(ctx context.Context, t Tenant, ids []fhir.ID, yield func(v *Version) error) error

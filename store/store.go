@@ -60,6 +60,7 @@ type Version struct {
 	N        int64 // versionId; 0 in an answer of Get: there is none
 	From, To Tick
 	Deleted  bool
+	Detached bool     // the server wrote it, to take the place of one that named what was erased
 	Owner    Owner    // whom it was created for; later versions keep it
 	Body     []byte   // see fhir.Resource; nil for a tombstone
 	MetaAt   int      // see fhir.Resource
@@ -83,6 +84,7 @@ type Put struct {
 	Expect   int64
 	Owner    Owner // of the first version; later ones keep theirs
 	Delete   bool
+	Detached bool // it says nothing that the version before does not say: see Version
 }
 
 // Batch is what is applied together. It is declarative, so that many share a

@@ -24,6 +24,7 @@ type options struct {
 	Load    loadCommand    `cmd:"" help:"Load ndjson files and Bundles, into a data directory, MongoDB or a server."`
 	Export  exportCommand  `cmd:"" help:"Export from any Bulk Data server into a folder, and check what came."`
 	Verify  verifyCommand  `cmd:"" help:"Check an exported folder against its manifest, offline."`
+	Purge   purgeCommand   `cmd:"" help:"Remove whole records of patients from a server, for good."`
 	Demo    demoCommand    `cmd:"" help:"Make patients, load, export and check them, and end."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
@@ -52,6 +53,7 @@ type serving struct {
 	ExportMaxLifetime time.Duration  `help:"The longest that a client may ask its files to be kept, with retain." default:"720h" placeholder:"DURATION"`
 	ExportLimit       int            `help:"Exports of one client and user under way at once; 0: any number." default:"4" placeholder:"N"`
 	ExportLimitAll    int            `help:"Exports under way at once in all; 0: any number." default:"100" placeholder:"N"`
+	PurgeLifetime     time.Duration  `help:"How long what a purge did can be asked for after its end." default:"168h" placeholder:"DURATION"`
 	SignedLinks       time.Duration  `help:"Sign the URLs of files, so that each can be fetched without a token for so long after the manifest was asked for; 0: they need one." default:"0s" placeholder:"DURATION"`
 	ExportContext     bool           `help:"Export with patients also the practitioners, organizations, locations, medications and devices that their data refers to, without being asked."`
 	ExportFileSize    int64          `help:"Most bytes of one export file, but for a single larger resource." default:"268435456" placeholder:"BYTES"`

@@ -71,6 +71,7 @@ func table() []row {
 		{pattern: "operations/fetch", may: list("fhir")},
 		{pattern: "operations/ingest", may: list(operation + " fhir/interaction")},
 		{pattern: "operations/consolidated", may: list(operation + " fhir/interaction")},
+		{pattern: "operations/purge", may: list(operation + " fhir/detach")},
 		{pattern: "operations/*", may: list(operation)},
 
 		{pattern: "cmd/*", may: list(all), echo: true},

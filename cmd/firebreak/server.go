@@ -21,6 +21,7 @@ import (
 	"firebreak/operations/export"
 	"firebreak/operations/job"
 	"firebreak/operations/opshttp"
+	"firebreak/operations/purge"
 	"firebreak/store"
 	"firebreak/store/files"
 
@@ -131,9 +132,13 @@ func (s *Server) assemble(ctx context.Context) error {
 		Lifetime: s.opts.ExportLifetime, MaxLifetime: s.opts.ExportMaxLifetime, Context: s.opts.ExportContext,
 		Limit: store.Limit{PerOwner: s.opts.ExportLimit, All: s.opts.ExportLimitAll},
 	})
+	purges := purge.New(purge.Config{
+		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID, Lifetime: s.opts.PurgeLifetime,
+		Server: audit.Client, Sweep: sweepErased(exports), Parts: exports.EachPart, Record: s.record(),
+	})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
-		Handlers: map[string]engine.Handler{export.Kind: exports}, Record: s.record(), Observe: s.seen.units(),
+		Handlers: map[string]engine.Handler{export.Kind: exports, purge.Kind: purges, purge.BulkKind: purges}, Record: s.record(), Observe: s.seen.units(),
 	})
 	in, err := s.opts.access(s.log)
 	if err != nil {
@@ -146,7 +151,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.routes(e, exports, links, in)
+	s.routes(e, exports, purges, links, in)
 	return s.listen(ctx, e)
 }
 
@@ -177,7 +182,7 @@ func (s *Server) record() func(context.Context, job.Event) error {
 	return audit.New(audit.Config{Store: s.store, Now: time.Now, NewID: newID, NewBatchID: newULID}).Record
 }
 
-func (s *Server) routes(e *echo.Echo, exports *export.Export, links *opshttp.Links, in access) {
+func (s *Server) routes(e *echo.Echo, exports *export.Export, purges *purge.Purge, links *opshttp.Links, in access) {
 	base, who := e.Group(fhirhttp.Root), rest.WithPrincipal(in.who)
 	rest.Routes(base, rest.Config{
 		Service: newService(s.store, s.opts.MaxResource), MaxBody: int64(s.opts.MaxResource),
@@ -186,7 +191,12 @@ func (s *Server) routes(e *echo.Echo, exports *export.Export, links *opshttp.Lin
 	ops := opshttp.Config{Store: s.store, Files: s.files, Now: time.Now, MaxBody: maxParameters, Record: s.record(), Links: links}
 	exporting := exportOperation(exports, !s.opts.isOff() && links == nil)
 	opshttp.Register(base, ops, exporting, who)
-	opshttp.RegisterJobs(base, ops, map[string]string{exporting.Kind: exporting.Status()}, who)
+	polled := map[string]string{exporting.Kind: exporting.Status()}
+	for _, task := range purgeTasks(purges) {
+		opshttp.RegisterTask(base, ops, task, who)
+		polled[task.Kind] = task.Status
+	}
+	opshttp.RegisterJobs(base, ops, polled, who)
 	e.GET("/healthz", echo.WrapHandler(http.HandlerFunc(s.healthz)))
 	e.GET("/readyz", echo.WrapHandler(http.HandlerFunc(s.readyz)))
 }
@@ -205,6 +215,9 @@ func capability(smart bool) interaction.Capability {
 			{Name: "export", Definition: definition + "export"},
 			{Type: "Patient", Name: "export", Definition: definition + "patient-export"},
 			{Type: "Group", Name: "export", Definition: definition + "group-export"},
+			{Type: "Patient", Name: "purge", Definition: "http://hl7.org/fhir/OperationDefinition/Patient-purge"},
+			{Type: "Group", Name: "purge", Definition: "http://hl7.org/fhir/OperationDefinition/Group-purge"},
+			{Type: "Patient", Name: "bulk-purge", Definition: "https://docs.kodjin.com/operation-bulk-purge"},
 		},
 		SMART: smart,
 	}
@@ -229,6 +242,43 @@ func exportOperation(x *export.Export, token bool) opshttp.Operation {
 			return x.Manifest(ctx, j, fileURL, token)
 		},
 		Find: x.Find, May: export.May,
+	}
+}
+
+// sweepErased is the sweep of exports as a purge calls it. While it is held up
+// the purge makes way, as for a database that does not answer.
+func sweepErased(x *export.Export) func(context.Context, store.Tenant) error {
+	return func(ctx context.Context, t store.Tenant) error {
+		err := x.SweepErased(ctx, t)
+		if errors.Is(err, export.ErrHeld) {
+			err = fmt.Errorf("%w: %w", store.ErrTransient, err)
+		}
+		return err
+	}
+}
+
+// purgeTasks hands $purge and $bulk-purge to HTTP.
+func purgeTasks(x *purge.Purge) []opshttp.Task {
+	const ofPatient, ofGroup, ofList = "patient", "group", "list"
+	kickoff := func(ctx context.Context, p auth.Principal, c opshttp.TaskCall) (job.Job, error) {
+		call := purge.Call{Bulk: c.Route == ofList, Params: c.Params, Key: c.Key, Announce: c.Announce}
+		switch c.Route {
+		case ofPatient:
+			call.Patient = c.ID
+		case ofGroup:
+			call.Group = c.ID
+		}
+		return x.Kickoff(ctx, p, call)
+	}
+	return []opshttp.Task{
+		{
+			Kind: purge.Kind, Name: "$purge", Status: "/jobs/:job/result", Kickoff: kickoff, Result: x.Outcome,
+			Routes: []opshttp.TaskRoute{{Name: ofPatient, Path: "/Patient/:id/$purge"}, {Name: ofGroup, Path: "/Group/:id/$purge"}},
+		},
+		{
+			Kind: purge.BulkKind, Name: "$bulk-purge", Status: "/Patient-bulk-purge/:job", Live: true, Kickoff: kickoff, Result: x.Progress,
+			Routes: []opshttp.TaskRoute{{Name: ofList, Path: "/Patient/$bulk-purge", AsyncOnly: true}},
+		},
 	}
 }
 

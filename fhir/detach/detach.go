@@ -27,7 +27,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-const masked = `"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"masked"}]`
+// Masked is what a masked element has, as it is written: a body that has it was
+// detached from something.
+const Masked = `"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"masked"}]`
 
 // Detach masks each Reference whose literal is relative and names a target,
 // something that of is true for, and each Attachment whose url does so. A
@@ -153,13 +155,13 @@ func (d *detaching) cut(o object) {
 
 // masked writes the body without what is cut.
 func (d *detaching) masked() []byte {
-	out, done := make([]byte, 0, len(d.body)+len(d.cuts)*len(masked)), 0
+	out, done := make([]byte, 0, len(d.body)+len(d.cuts)*len(Masked)), 0
 	for _, o := range d.cuts {
 		out = append(append(out, d.body[done:o.start]...), '{')
 		if o.id != nil {
 			out = append(append(append(out, `"id":`...), o.id...), ',')
 		}
-		out = append(append(out, masked...), '}')
+		out = append(append(out, Masked...), '}')
 		done = o.end
 	}
 	return append(out, d.body[done:]...)

@@ -13,11 +13,13 @@ import (
 	"strings"
 
 	"firebreak/fhir"
+
+	"github.com/tidwall/gjson"
 )
 
 // Extraction is the number of this way of extracting terms; it changes when
 // the terms of any resource would.
-const Extraction = 1
+const Extraction = 2
 
 // Kind says what a term's value is and how it is compared.
 type Kind uint8
@@ -34,8 +36,8 @@ const (
 	// Compartment has the patients in whose compartments the resource is, by
 	// the CompartmentDefinition of R4 and nothing else.
 	Compartment = "_compartment"
-	// Ref has every literal reference of the resource wherever it is, and the
-	// url of every Attachment.
+	// Ref has every literal reference of the resource wherever it is, the url of
+	// every Attachment, and of a Bundle the resources that it holds.
 	Ref = "_ref"
 )
 
@@ -73,7 +75,25 @@ func Terms(typ, id string, body []byte) []Term {
 		w.add([]byte(patientPrefix+id), w.plan.compartment)
 	}
 	w.resource()
+	if typ == "Bundle" {
+		w.holds(gjson.ParseBytes(body))
+	}
 	return w.terms()
+}
+
+// holds adds the resources of a Bundle's entries, and of Bundles among them.
+func (w *walk) holds(bundle gjson.Result) {
+	bundle.Get("entry").ForEach(func(_, entry gjson.Result) bool {
+		held := entry.Get("resource")
+		typ, id := held.Get("resourceType").String(), held.Get("id").String()
+		if typ == "Bundle" {
+			w.holds(held)
+		}
+		if typ != "" && fhir.CheckID(id) == nil {
+			w.add([]byte(typ+"/"+id), w.plan.ref)
+		}
+		return true
+	})
 }
 
 // Compartments gives the ids of the patients in whose compartments the

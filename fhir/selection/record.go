@@ -66,7 +66,8 @@ func (r *Record) Has(id fhir.ID) bool { return r.resources[id] }
 // by its identifier alone, may be somebody else.
 //
 //   - A Patient is About if it is of the record, whomever it links to.
-//   - A Provenance is About if each of its targets is of the record.
+//   - A Provenance is About if a target is of the record, and each other one
+//     too or detached from another record.
 //   - A Binary is About if its security context is of the record.
 //   - An AuditEvent is About if it is in the compartment of a patient of the
 //     record. Whether AuditEvents go with a record is for the caller to say.

@@ -118,14 +118,27 @@ func (r *Record) audited(event gjson.Result) bool {
 }
 
 // all tells whether there are references, and each names something of the
-// record.
+// record, but for those that name nothing any more.
 func (r *Record) all(references gjson.Result) bool {
 	some, others := false, false
 	each(references, nil, func(reference gjson.Result) {
 		id, ok := target(reference.Get("reference").String())
-		some, others = true, others || !ok || !r.Has(id)
+		some, others = some || ok && r.Has(id), others || (!ok || !r.Has(id)) && !absent(reference)
 	})
 	return some && !others
+}
+
+// absent tells whether a reference says no more than that it is masked, as one
+// does that was detached.
+func absent(reference gjson.Result) bool {
+	only := true
+	reference.ForEach(func(name, _ gjson.Result) bool {
+		only = only && (name.Str == "id" || name.Str == "extension")
+		return only
+	})
+	extension := reference.Get("extension").Array()
+	return only && len(extension) == 1 && extension[0].Get("valueCode").Str == "masked" &&
+		extension[0].Get("url").Str == "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 }
 
 // held tells whether an entry of a Bundle holds a resource of the record, or

@@ -36,23 +36,22 @@ func (e *Engine) attempt(ctx, work context.Context, cancel context.CancelCauseFu
 
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), ending)
 	defer done()
-	end = e.verdict(u, end, err, why)
-	if !e.end(last, u, f, end) {
-		ended(job.UnitEnd{})
-		return
-	}
+	end = e.end(last, u, f, e.verdict(u, end, err, why))
 	ended(end)
 	e.finish(last, u, f, end)
 }
 
-// finish does what follows the end of an attempt, and settles the job.
+// finish does what follows the end of an attempt as the store has it, and
+// settles the job.
 func (e *Engine) finish(ctx context.Context, u job.Unit, f store.Fence, end job.UnitEnd) {
-	if end.State == job.Succeeded {
+	if end.State == job.Succeeded || len(end.Drop) > 0 {
 		if err := guard(func() error { return e.cfg.Handlers[u.Kind].Ended(ctx, end) }); err != nil {
-			e.cfg.Log.Warn("remove what a unit replaced", "job", u.Job, "unit", u.ID, "error", err)
+			e.cfg.Log.Warn("remove what a unit left", "job", u.Job, "unit", u.ID, "error", err)
 		}
 	}
-	e.settle(ctx, f.Tenant, f.Job)
+	if end.State != "" {
+		e.settle(ctx, f.Tenant, f.Job)
+	}
 }
 
 // guard calls a handler. One that panics has erred.
@@ -116,6 +115,10 @@ func (e *Engine) verdict(u job.Unit, end job.UnitEnd, err, why error) job.UnitEn
 		return job.UnitEnd{State: job.Cancelled}
 	case errors.Is(why, errShutdown):
 		return job.UnitEnd{State: job.Queued}
+	case errors.Is(err, store.ErrFenced):
+		// The handler noticed before the lease was to be renewed.
+		e.cfg.Log.Warn("a unit is another's", "job", u.Job, "kind", u.Kind, "unit", u.ID, "attempt", u.Attempt)
+		return job.UnitEnd{State: job.Queued, RunAt: e.cfg.Now().Add(away)}
 	case errors.Is(err, store.ErrTransient):
 		// That the database was away is no error of the unit's.
 		e.cfg.Log.Warn("a unit is put back until the database answers", "job", u.Job, "kind", u.Kind, "unit", u.ID, "attempt", u.Attempt, "error", err)
@@ -143,16 +146,31 @@ func reasonOf(err error) (r job.Reason, permanent bool) {
 	return job.Reason{Code: "exception", Message: "internal error; the server's log has the cause"}, false
 }
 
-// end ends the attempt, trying again while the store cannot; false if the
-// unit is another's by now.
-func (e *Engine) end(ctx context.Context, u job.Unit, f store.Fence, end job.UnitEnd) bool {
+// rest is how long a unit rests that read what is being erased.
+const rest = time.Second
+
+// end ends the attempt, trying again while the store cannot, and gives the end
+// as the store has it: that of an attempt whose parts are being erased is that
+// it was put back, and of one that it cannot end its State is "". Drop is then
+// what the attempt wrote.
+func (e *Engine) end(ctx context.Context, u job.Unit, f store.Fence, end job.UnitEnd) job.UnitEnd {
+	wrote := end.Parts
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
 		err := e.cfg.Store.End(ctx, f, end)
-		if err == nil {
-			return true
-		}
-		if errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrClosed) {
-			return false
+		switch {
+		case err == nil && end.State == job.Succeeded:
+			return end
+		case err == nil:
+			end.Drop = wrote
+			return end
+		case errors.Is(err, store.ErrErased):
+			// It is no error: the unit reads what is left.
+			end = job.UnitEnd{State: job.Queued, RunAt: e.cfg.Now().Add(rest)}
+			continue
+		case errors.Is(err, store.ErrFenced):
+			return job.UnitEnd{Drop: wrote}
+		case errors.Is(err, store.ErrClosed):
+			return job.UnitEnd{}
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -161,7 +179,7 @@ func (e *Engine) end(ctx context.Context, u job.Unit, f store.Fence, end job.Uni
 			timer.Stop()
 			// The lease will run out, and the unit is done again.
 			e.cfg.Log.Error("end a unit", "job", u.Job, "unit", u.ID, "error", err)
-			return false
+			return job.UnitEnd{}
 		}
 	}
 }

@@ -28,8 +28,18 @@ type Handler interface {
 	// permanent. ctx ends when the attempt is to be broken off. Run may be
 	// called again for the same unit, so what it leaves must bear that.
 	Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (job.UnitEnd, error)
-	// Ended is told of each end that succeeded and was committed, to remove
-	// what the attempt replaced. A crash may come before it.
+	// Ended is told of ends, to remove the bytes of end.Drop. A crash may come
+	// before it; then they are left to Sweep. What they are, State says:
+	//
+	//   - Succeeded: what the attempt replaced. The end was committed.
+	//   - Queued or Failed: what an attempt wrote that put itself back or
+	//     failed, or that succeeded and was put back as what it read is being
+	//     erased. No record names them, and none will.
+	//   - "": what an attempt wrote that was fenced. They may be on record after
+	//     all: the unit may have been ended by this very attempt, and the answer
+	//     lost.
+	//
+	// Of ends that did not succeed it is told only if something was written.
 	Ended(ctx context.Context, end job.UnitEnd) error
 	// Sweep removes what is left outside the store that nothing in it names:
 	// of crashes, and of attempts that came to nothing. It may run beside the

@@ -75,7 +75,7 @@ func (a attempt) members(ctx context.Context) (selection.Membership, error) {
 	for _, id := range absent {
 		if id == a.request.Group {
 			return all, &job.Failure{Permanent: true, Reason: job.Reason{
-				Code: string(fhir.CodeNotFound), Message: "the Group was deleted before the export began",
+				Code: string(fhir.CodeNotFound), Message: "the Group was deleted before the export began, or changed by a purge since; start the export again",
 			}}
 		}
 		all.LeftOut = append(all.LeftOut, a.absent(fhir.ID{Type: "Group", ID: id}))

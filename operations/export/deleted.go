@@ -37,7 +37,7 @@ type deletionRequest struct {
 // asked for.
 func (a attempt) writeDeleted(ctx context.Context) (job.UnitEnd, error) {
 	end := job.UnitEnd{State: job.Succeeded}
-	d := deleting{attempt: a}
+	d := deleting{attempt: a, holders: holders{}}
 	defer d.abort()
 	for _, sel := range a.selections {
 		if err := d.selected(ctx, sel); err != nil {
@@ -61,10 +61,10 @@ func (a attempt) writeDeleted(ctx context.Context) (job.UnitEnd, error) {
 // deleting is the files of deletions.
 type deleting struct {
 	attempt
-	file     *partWriter
-	parts    []job.Part
-	entries  []deletionEntry
-	patients []string
+	file    *partWriter
+	parts   []job.Part
+	entries []deletionEntry
+	holders holders // of the entries
 }
 
 // selected writes the deletions of a selection.
@@ -188,7 +188,7 @@ func (a attempt) noteOrGone(ctx context.Context, sel store.Selection, found map[
 
 func (d *deleting) version(ctx context.Context, v *store.Version) error {
 	d.entries = append(d.entries, deletionEntry{deletionRequest{"DELETE", v.ID.String()}})
-	d.patients = append(d.patients, v.Patients...)
+	d.holders.tombstone(v)
 	if len(d.entries) < deletedPerLine {
 		return nil
 	}
@@ -214,9 +214,10 @@ func (d *deleting) line(ctx context.Context) error {
 			return err
 		}
 	}
-	err = d.file.line(append(b, '\n'), d.patients)
-	d.entries, d.patients = d.entries[:0], d.patients[:0]
-	return err
+	maps.Copy(d.file.holders, d.holders)
+	clear(d.holders)
+	d.entries = d.entries[:0]
+	return d.file.line(append(b, '\n'))
 }
 
 // cut ends the open file, if there is one. No later unit numbers it.

@@ -214,11 +214,14 @@ func (l logWriter) Write(b []byte) (int, error) {
 }
 
 // start runs an engine; stop ends it.
-func (w *world) start(h engine.Handler) (stop func()) {
+func (w *world) start(h engine.Handler) (stop func()) { return w.startWith(h, 0) }
+
+// startWith is start with so many workers.
+func (w *world) startWith(h engine.Handler, workers int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := engine.New(engine.Config{
 		Store: w.store, Now: w.clock.Now, Log: w.log(), Lease: 24 * time.Hour, Idle: 5 * time.Millisecond,
-		Handlers: map[string]engine.Handler{export.Kind: h},
+		Workers: workers, Handlers: map[string]engine.Handler{export.Kind: h},
 	})
 	var running sync.WaitGroup
 	running.Go(func() { e.Run(ctx) })

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -43,10 +44,15 @@ type Config struct {
 	UnitSize int64 // bytes that a unit is planned to have; 0: 64 MiB
 	SmallJob int64 // bytes up to which a job is one unit; 0: 32 MiB
 	JoinSize int64 // files below this are joined; 0: 32 MiB
+
+	Glance time.Duration // how often SweepErased looks unasked; 0: 1 s
 }
 
 // Export starts jobs, does their units, and shows them.
-type Export struct{ cfg Config }
+type Export struct {
+	cfg    Config
+	atWork atWork
+}
 
 // New makes an Export; sizes and lifetime that are 0 get their defaults.
 func New(cfg Config) *Export {
@@ -61,7 +67,8 @@ func New(cfg Config) *Export {
 		cfg.Lifetime = 7 * 24 * time.Hour
 	}
 	cfg.MaxLifetime = max(cmp.Or(cfg.MaxLifetime, 30*24*time.Hour), cfg.Lifetime)
-	return &Export{cfg}
+	cfg.Glance = cmp.Or(cfg.Glance, time.Second)
+	return &Export{cfg: cfg}
 }
 
 // The phases of a job, and the units that each has but one of.
@@ -99,6 +106,8 @@ func (x *Export) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) 
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
+	ctx, leave := x.atWork.enter(ctx, f)
+	defer leave()
 	a := attempt{Export: x, job: j, unit: u, fence: f, request: req, made: new([]string)}
 	a.selections = req.selections(store.TickOf(j.TransactionTime), store.CohortID(j.ID))
 	end, err := a.run(ctx)
@@ -106,6 +115,9 @@ func (x *Export) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) 
 		// They are no one's, and the disk may be full. What stays after an
 		// error here goes with the job.
 		_ = x.cfg.Files.Remove(context.WithoutCancel(ctx), *a.made...)
+		if lost := context.Cause(ctx); errors.Is(lost, errLost) {
+			err = lost
+		}
 	}
 	return end, err
 }

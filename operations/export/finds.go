@@ -162,11 +162,14 @@ func (f *finder) refer(v *store.Version) {
 }
 
 // named are the resources of this server that a version names by a parameter.
-func named(v *store.Version, param string) (ids []fhir.ID) {
-	for _, t := range search.Terms(v.ID.Type, v.ID.ID, v.Body) {
-		if t.Param != param {
-			continue
-		}
+func named(v *store.Version, param string) []fhir.ID {
+	terms := search.Terms(v.ID.Type, v.ID.ID, v.Body)
+	return relative(slices.DeleteFunc(terms, func(t search.Term) bool { return t.Param != param }))
+}
+
+// relative are the resources that terms refer to by relative references.
+func relative(terms []search.Term) (ids []fhir.ID) {
+	for _, t := range terms {
 		if ref := fhir.ParseReference(t.Value, r4.IsType); ref.Local() && ref.ID != "" {
 			ids = append(ids, ref.Target())
 		}

@@ -103,7 +103,7 @@ func TestAGroupThatGoesDuringKickOffFailsTheJobWithTheReason(t *testing.T) {
 	j := w.kickoff(asked{level: selection.OneGroup, group: "g"})
 	w.sizes.Store = nil
 	j = w.finish(j)
-	want := &job.Reason{Code: "not-found", Message: "the Group was deleted before the export began"}
+	want := &job.Reason{Code: "not-found", Message: "the Group was deleted before the export began, or changed by a purge since; start the export again"}
 	if d := cmp.Diff(want, j.Error); j.State != job.Failed || d != "" {
 		t.Errorf("the job is %s: %s", j.State, d)
 	}

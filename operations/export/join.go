@@ -41,17 +41,6 @@ func (a attempt) join(ctx context.Context) (job.UnitEnd, error) {
 	return end, nil
 }
 
-// Ended is what the engine calls when an end was committed: files that the
-// attempt replaced have no record any more and go. If a crash comes between,
-// they go with the job.
-func (x *Export) Ended(ctx context.Context, end job.UnitEnd) error {
-	names := make([]string, 0, len(end.Drop))
-	for _, p := range end.Drop {
-		names = append(names, p.Name)
-	}
-	return x.cfg.Files.Remove(ctx, names...)
-}
-
 // outputs are the files that the units wrote, ordered by unit, and so by type.
 func (a attempt) outputs(ctx context.Context) ([]job.Part, error) {
 	var out []job.Part

@@ -2,9 +2,12 @@ package export
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +30,8 @@ const deletedPrefix = "deleted."
 
 // Manifest renders the completion manifest of a job that is ready (Bulk Data,
 // "Response - Complete Status"). fileURL is the absolute URL of a file
-// by its FileName; token tells whether the files need an access token.
+// by its FileName; token tells whether the files need an access token. A file
+// that an erasure removed keeps its place, without count and integrity.
 func (x *Export) Manifest(ctx context.Context, j job.Job, fileURL func(p job.Part, name string) string, token bool) ([]byte, error) {
 	req, err := request(j)
 	if err != nil {
@@ -43,9 +47,10 @@ func (x *Export) Manifest(ctx context.Context, j job.Job, fileURL func(p job.Par
 		return nil, err
 	}
 	for _, p := range parts {
-		f := fhir.ManifestFile{
-			Type: p.Type, URL: fileURL(p, FileName(p)), Count: &p.Count,
-			Extension: &fhir.ManifestFileExtension{Integrity: &fhir.FileIntegrity{Size: p.Size, SHA256: p.SHA256}},
+		f := fhir.ManifestFile{Type: p.Type, URL: fileURL(p.Part, FileName(p.Part))}
+		if !p.void {
+			f.Count = &p.Count
+			f.Extension = &fhir.ManifestFileExtension{Integrity: &fhir.FileIntegrity{Size: p.Size, SHA256: p.SHA256}}
 		}
 		switch p.Category {
 		case job.Errors:
@@ -81,24 +86,36 @@ func (x *Export) parts(ctx context.Context, j job.Job, f func(job.Part)) error {
 	}
 }
 
-// public lists the files of a job in the order of the manifest.
-func (x *Export) public(ctx context.Context, j job.Job) ([]job.Part, error) {
-	var out []job.Part
-	err := x.parts(ctx, j, func(p job.Part) {
-		if p.N > 0 {
-			out = append(out, p)
-		}
-	})
-	slices.SortFunc(out, func(a, b job.Part) int {
-		if c := strings.Compare(a.Type, b.Type); c != 0 {
-			return c
-		}
-		return a.N - b.N
-	})
-	return out, err
+// publicPart is a file of the manifest; what is void was removed by an erasure.
+type publicPart struct {
+	job.Part
+	void bool
 }
 
-// Find finds the file that a FileName names; store.ErrNotFound.
+// public lists the files of a job in the order of the manifest.
+func (x *Export) public(ctx context.Context, j job.Job) ([]publicPart, error) {
+	parts := map[string]publicPart{}
+	err := x.parts(ctx, j, func(p job.Part) {
+		if p.N > 0 {
+			parts[p.ID] = publicPart{Part: p}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	// A part that is voided meanwhile is listed by both, as this is read later.
+	voided, err := x.cfg.Store.Voided(ctx, store.Tenant(j.Tenant), j.ID)
+	for _, p := range voided {
+		parts[p.ID] = publicPart{p, true}
+	}
+	return slices.SortedFunc(maps.Values(parts), func(a, b publicPart) int {
+		return cmp.Or(strings.Compare(a.Type, b.Type), a.N-b.N)
+	}), err
+}
+
+// Find finds the file that a FileName names; store.ErrNotFound. With
+// store.ErrGone, which says that an erasure removed it, there is its category,
+// its type and its number.
 func (x *Export) Find(ctx context.Context, j job.Job, name string) (job.Part, error) {
 	plain, deleted := strings.CutPrefix(name, deletedPrefix)
 	number, typ, _ := strings.Cut(strings.TrimSuffix(plain, ".ndjson"), ".")
@@ -114,8 +131,11 @@ func (x *Export) Find(ctx context.Context, j job.Job, name string) (job.Part, er
 		category = job.Errors // a stored one is never exported
 	}
 	p, err := x.cfg.Store.Part(ctx, store.Tenant(j.Tenant), j.ID, job.PartName{Category: category, Type: typ, N: n})
-	if err == nil && FileName(p) != name {
-		err = store.ErrNotFound
+	if errors.Is(err, store.ErrGone) {
+		p = job.Part{Category: category, Type: typ, N: n}
+	}
+	if (err == nil || errors.Is(err, store.ErrGone)) && FileName(p) != name {
+		return job.Part{}, store.ErrNotFound
 	}
 	return p, err
 }

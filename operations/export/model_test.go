@@ -26,6 +26,7 @@ type version struct {
 	line    string
 	at      store.Tick
 	deleted bool
+	erased  bool
 	seq     int // in the order of writing
 }
 
@@ -43,13 +44,25 @@ func (m *model) add(v version) {
 	m.all = append(m.all, v)
 }
 
+// erase marks the version of a resource that became current at an instant.
+func (m *model) erase(ref string, at store.Tick) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, v := range m.all {
+		if v.ref() == ref && v.at == at {
+			m.all[i].erased = true
+		}
+	}
+}
+
 // asOf is what was there at an instant, by reference.
 func (m *model) asOf(at store.Tick) map[string]version {
 	there, _ := m.state(at)
 	return there
 }
 
-// state is what was there at an instant, and what was deleted.
+// state is what was there at an instant, and what was deleted, but for what has
+// been erased since.
 func (m *model) state(at store.Tick) (there, gone map[string]version) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -60,9 +73,11 @@ func (m *model) state(at store.Tick) (there, gone map[string]version) {
 		}
 	}
 	for ref, v := range there {
-		if v.deleted {
-			delete(there, ref)
+		if v.deleted && !v.erased {
 			gone[ref] = v
+		}
+		if v.deleted || v.erased {
+			delete(there, ref)
 		}
 	}
 	return there, gone

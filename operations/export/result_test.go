@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"firebreak/fhir"
+	"firebreak/operations/export"
 	"firebreak/operations/job"
+	"firebreak/store"
 )
 
 // result is what a client reads of a job.
@@ -22,6 +25,7 @@ type result struct {
 	notes    []string              // diagnostics of the error files
 	deleted  []string              // what the files of deletions name
 	names    map[string]bool       // in the file store
+	void     []string              // types of the output that an erasure removed
 }
 
 func (w *world) result(j job.Job) result {
@@ -93,6 +97,13 @@ func (w *world) lines(r *result, f fhir.ManifestFile) []string {
 	w.Helper()
 	name := f.URL[strings.LastIndex(f.URL, "/")+1:]
 	p, err := w.export().Find(context.Background(), r.job, name)
+	if errors.Is(err, store.ErrGone) {
+		if f.Count != nil || f.Extension != nil || p.Type != f.Type || export.FileName(p) != name {
+			w.Errorf("%s is gone, and the manifest says %+v; found %+v", name, f, p)
+		}
+		r.void = append(r.void, f.Type)
+		return nil
+	}
 	w.ok("find "+name, err)
 	if p.Type != f.Type {
 		w.Errorf("%s is found as one of %s", name, p.Type)

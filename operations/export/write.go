@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"slices"
 
 	"firebreak/fhir"
@@ -26,7 +27,7 @@ type partWriter struct {
 	file     files.Writer
 	buffered *bufio.Writer
 	sum      hash.Hash
-	patients map[string]struct{}
+	holders  holders
 }
 
 // part begins file number i of this attempt.
@@ -40,20 +41,16 @@ func (a attempt) part(ctx context.Context, c job.Category, typ string, i int) (*
 		return nil, err
 	}
 	*a.made = append(*a.made, p.Name)
-	w := &partWriter{part: p, file: f, sum: sha256.New(), patients: map[string]struct{}{}}
+	w := &partWriter{part: p, file: f, sum: sha256.New(), holders: holders{}}
 	w.buffered = bufio.NewWriterSize(io.MultiWriter(f, w.sum), buffer)
 	return w, nil
 }
 
-// line writes one line; it must end in a newline.
-func (w *partWriter) line(b []byte, patients []string) error {
+// line writes one line; it must end in a newline. Whom it holds, the caller
+// notes.
+func (w *partWriter) line(b []byte) error {
 	w.part.Count++
 	w.part.Size += int64(len(b))
-	for _, p := range patients {
-		if _, ok := w.patients[p]; !ok {
-			w.patients[p] = struct{}{}
-		}
-	}
 	_, err := w.buffered.Write(b)
 	return err
 }
@@ -67,10 +64,7 @@ func (w *partWriter) end() (job.Part, error) {
 		return job.Part{}, err
 	}
 	w.part.SHA256 = hex.EncodeToString(w.sum.Sum(nil))
-	for p := range w.patients {
-		w.part.Patients = append(w.part.Patients, p)
-	}
-	slices.Sort(w.part.Patients)
+	w.part.Patients = slices.Sorted(maps.Keys(w.holders))
 	return w.part, nil
 }
 
@@ -82,7 +76,9 @@ func (a attempt) writeNotes(ctx context.Context, notes []fhir.Issue) (job.Part, 
 	}
 	defer w.file.Abort()
 	for _, n := range notes {
-		if err := w.line(append(fhir.Outcome(n), '\n'), nil); err != nil {
+		line := append(fhir.Outcome(n), '\n')
+		w.holders.named(line)
+		if err := w.line(line); err != nil {
 			return job.Part{}, err
 		}
 	}
@@ -182,7 +178,8 @@ func (s *writing) version(ctx context.Context, v *store.Version) error {
 			return err
 		}
 	}
-	return s.open.line(s.line, v.Patients)
+	s.open.holders.version(v)
+	return s.open.line(s.line)
 }
 
 // cut ends the open file, if there is one.

@@ -27,12 +27,17 @@ type answer struct {
 	url    *url.URL // after redirects
 }
 
-// send makes one small request, nothing of which is a file. Its errors do not show the URL, which may hold search
-// values or be a secret itself.
+// send is sendBody without a body.
 func (c *Client) send(ctx context.Context, method, target string, header http.Header) (answer, error) {
+	return c.sendBody(ctx, method, target, header, nil)
+}
+
+// sendBody makes one small request, nothing of which is a file. Its errors do not show the URL, which may hold search
+// values or be a secret itself.
+func (c *Client) sendBody(ctx context.Context, method, target string, header http.Header, content io.Reader) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Stall)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, target, content)
 	if err != nil {
 		return answer{}, bare(err)
 	}

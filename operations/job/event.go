@@ -9,6 +9,7 @@ const (
 	Downloaded Act = "download" // was sent a file of it
 	Dismissal  Act = "cancel"   // cancelled it if it was under way, and had it removed
 	Retried    Act = "retry"    // had what was not done of a failed one tried again
+	Purged     Act = "purge"    // erased all that it was to erase
 	Expiry     Act = "expiry"   // its time is over, and its files go
 )
 

@@ -1,6 +1,8 @@
 package opshttp
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -10,6 +12,7 @@ import (
 	"firebreak/fhir"
 	"firebreak/fhir/fhirhttp"
 	"firebreak/operations/job"
+	"firebreak/store"
 	"firebreak/store/files"
 
 	"github.com/klauspost/compress/gzip"
@@ -20,33 +23,39 @@ import (
 const NDJSON = "application/fhir+ndjson"
 
 // download serves a file: whole, in ranges, or compressed. It holds no
-// connection to the store while it sends.
+// connection to the store while it sends; now and then it looks whether the
+// file may still be sent: see sent.
 func (h handler) download(c echo.Context) error {
 	j, signed, err := h.jobOfFile(c)
 	if err != nil {
 		return err
 	}
-	part, err := h.op.Find(c.Request().Context(), j, c.Param("file"))
-	if err != nil {
+	ctx, name := c.Request().Context(), c.Param("file") // c is another request's when sending ends late
+	find := func() (job.Part, error) { return h.op.Find(ctx, j, name) }
+	part, err := find()
+	if err != nil && !errors.Is(err, store.ErrGone) {
 		return busy(err)
 	}
 	if !signed { // the URL was signed for who may
-		if err := h.op.May(auth.PrincipalOf(c.Request().Context()), j, part); err != nil {
+		if err := h.op.May(auth.PrincipalOf(ctx), j, part); err != nil {
 			return err
 		}
 	}
-	f, err := h.Files.Open(c.Request().Context(), part.Name)
 	if err != nil {
-		return busy(err)
+		return purged()
+	}
+	f, err := h.open(ctx, part, find)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	header := c.Response().Header()
 	header.Set(echo.HeaderContentType, NDJSON)
-	header.Set("Content-Disposition", `attachment; filename="`+c.Param("file")+`"`)
+	header.Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	header.Set("Cache-Control", "no-store")
 	header.Add(echo.HeaderVary, echo.HeaderAcceptEncoding)
 	e := h.event(c, job.Downloaded)
-	e.Job, e.File = j.ID, c.Param("file")
+	e.Job, e.File = j.ID, name
 	if wantsGzip(c.Request().Header.Values(echo.HeaderAcceptEncoding)) {
 		return h.zipped(c, part, f, e)
 	}
@@ -56,7 +65,30 @@ func (h handler) download(c echo.Context) error {
 		return h.recordSending(c, e)
 	}}
 	http.ServeContent(w, c.Request(), "", j.Ended, f)
+	if f.gone.Load() {
+		panic(http.ErrAbortHandler) // half must not be taken for all
+	}
 	return w.answer(c)
+}
+
+// purged is what the owner reads of a file that an erasure removed.
+func purged() error {
+	return fhir.Errorf(fhir.Gone, "the file held the data of a patient whose record was purged since; start the export again for what is left")
+}
+
+// open opens a part's file. It may have been removed since it was found.
+func (h handler) open(ctx context.Context, part job.Part, find func() (job.Part, error)) (*sent, error) {
+	f, err := h.Files.Open(ctx, part.Name)
+	if errors.Is(err, files.ErrNotFound) {
+		if _, now := find(); errors.Is(now, store.ErrGone) {
+			return nil, purged()
+		}
+	}
+	if err != nil {
+		return nil, busy(err)
+	}
+	now := h.Now()
+	return &sent{File: f, name: part.Name, find: find, now: h.Now, looked: now, seen: now}, nil
 }
 
 // recordSending records that a file is sent. To HEAD nothing is.
@@ -137,7 +169,7 @@ func wantsGzip(accept []string) bool {
 
 // zipped sends the file compressed, under an ETag of its own and without
 // ranges: the same bytes need not come out of it twice.
-func (h handler) zipped(c echo.Context, part job.Part, f files.File, e job.Event) error {
+func (h handler) zipped(c echo.Context, part job.Part, f *sent, e job.Event) error {
 	header := c.Response().Header()
 	header.Set("ETag", `"`+part.SHA256+`-gzip"`)
 	if fhirhttp.NotModified(c.Request(), header) {
@@ -158,8 +190,11 @@ func (h handler) zipped(c echo.Context, part job.Part, f files.File, e job.Event
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(z, f); err != nil {
-		return err
+	if _, err = io.Copy(z, f); err == nil {
+		err = z.Close()
 	}
-	return z.Close()
+	if f.gone.Load() {
+		panic(http.ErrAbortHandler) // as above
+	}
+	return err
 }

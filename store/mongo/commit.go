@@ -122,7 +122,7 @@ func (w *wanted) name() {
 // document is the version that the Put writes if nothing was there before.
 func (w *wanted) document() versionDoc {
 	return versionDoc{
-		space: w.space, id: w.Resource.ID.ID, n: 1, to: store.Forever, owner: w.Owner, deleted: w.Delete,
+		space: w.space, id: w.Resource.ID.ID, n: 1, to: store.Forever, owner: w.Owner, deleted: w.Delete, detached: w.Detached,
 		metaAt: w.Resource.MetaAt, patients: w.patients, refs: w.refs, body: w.Resource.Body,
 	}
 }

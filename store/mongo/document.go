@@ -20,6 +20,7 @@ import (
 //	n    versionId
 //	f t  from, to
 //	d    true: a tombstone; absent otherwise
+//	k    true: something was detached from it; absent otherwise
 //	o u  client and user of the owner; absent if empty
 //	x    which way its references were extracted
 //	m    where meta is spliced in
@@ -34,6 +35,7 @@ type versionDoc struct {
 	n        int64
 	from, to store.Tick
 	deleted  bool
+	detached bool
 	owner    store.Owner
 	metaAt   int
 	patients [][]byte
@@ -63,6 +65,9 @@ func (d *versionDoc) encode() bson.Raw {
 	b = bsoncore.AppendInt64Element(b, "t", int64(d.to))
 	if d.deleted {
 		b = bsoncore.AppendBooleanElement(b, "d", true)
+	}
+	if d.detached {
+		b = bsoncore.AppendBooleanElement(b, "k", true)
 	}
 	if d.owner.Client != "" {
 		b = bsoncore.AppendStringElement(b, "o", d.owner.Client)
@@ -124,6 +129,8 @@ func decode(raw bson.Raw) (d versionDoc, err error) {
 			d.to = store.Tick(v.Int64())
 		case "d":
 			d.deleted = v.Boolean()
+		case "k":
+			d.detached = v.Boolean()
 		case "o":
 			d.owner.Client = v.StringValue()
 		case "u":
@@ -164,7 +171,7 @@ func (s *Store) version(ctx context.Context, d versionDoc) (store.Version, error
 func (d *versionDoc) version(typ string) (store.Version, error) {
 	v := store.Version{
 		Key: d.key.text(), ID: fhir.ID{Type: typ, ID: d.id}, N: d.n, From: d.from, To: d.to,
-		Deleted: d.deleted, Owner: d.owner, Body: d.body, MetaAt: d.metaAt,
+		Deleted: d.deleted, Detached: d.detached, Owner: d.owner, Body: d.body, MetaAt: d.metaAt,
 	}
 	for _, p := range d.patients {
 		id, err := idOf(p[3:])

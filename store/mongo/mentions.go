@@ -1,7 +1,9 @@
 package mongo
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"slices"
 
 	"firebreak/fhir"
@@ -129,9 +131,6 @@ func (n naming) each(ctx context.Context, p points, f func(fhir.ID) error) error
 	return nil
 }
 
-// versionsAtOnce is how many bytes of bodies Versions holds, or one body.
-const versionsAtOnce = 1 << 20
-
 // Versions is store.Eraser. It writes once before it reads, as Mentions does.
 // Should it pass over a version all the same, Erase leaves the resource its
 // current one, or refuses.
@@ -145,24 +144,48 @@ func (s *Store) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yie
 	if err != nil {
 		return failed(ctx, err)
 	}
+	var wanted [][]byte
 	for _, id := range ids {
-		sp, ok := n.space(id.Type)
-		if !ok {
-			continue
+		if sp, ok := n.space(id.Type); ok {
+			wanted = append(wanted, sp.resourceOf(id.ID))
 		}
-		for before := int64(0); before != 1; {
-			vs, err := history(ctx, s.local(versions), named{sp, id}, before, versionsAtOnce)
+	}
+	slices.SortFunc(wanted, bytes.Compare)
+	for page := range slices.Chunk(slices.CompactFunc(wanted, bytes.Equal), getPage) {
+		err := s.histories(ctx, page, func(d versionDoc) error {
+			v, err := d.version(n.types[d.space.typ])
 			if err != nil {
-				return failed(ctx, err)
+				return err
 			}
-			before = 1
-			for i := range vs {
-				if err := yield(&vs[i]); err != nil {
-					return err
-				}
-				before = vs[i].N
+			if err := yield(&v); err != nil {
+				return yieldError{err}
 			}
+			return nil
+		})
+		var own yieldError
+		if errors.As(err, &own) {
+			return own.error
+		}
+		if err != nil {
+			return failed(ctx, err)
 		}
 	}
 	return nil
+}
+
+// histories reads the versions of some resources: those of one together, the
+// latest first, as the index has them from its end.
+func (s *Store) histories(ctx context.Context, resources [][]byte, f func(versionDoc) error) error {
+	cur, err := s.local(versions).Find(ctx, field("h", in(resources)),
+		options.Find().SetHint(byResource).SetSort(bson.D{{Key: "h", Value: -1}, {Key: "n", Value: -1}}).SetBatchSize(getPage))
+	if err != nil {
+		return err
+	}
+	return each(ctx, cur, func(raw bson.Raw) error {
+		d, err := decode(raw)
+		if err != nil {
+			return err
+		}
+		return f(d)
+	})
 }

@@ -225,8 +225,8 @@ func (c *committing) replace(sp space, old row, p store.Put) (store.Applied, err
 
 func (c *committing) insert(sp space, v row, p store.Put) error {
 	stmt, err := c.conn.Prepare(`INSERT INTO version
-		(key, space, id, n, "from", deleted, owner, extraction, batch, meta_at, patients, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+		(key, space, id, n, "from", deleted, owner, extraction, batch, meta_at, patients, body, detached)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 	if err != nil {
 		return err
 	}
@@ -243,6 +243,7 @@ func (c *committing) insert(sp space, v row, p store.Put) error {
 	if stmt.BindNull(11); v.patients != nil {
 		stmt.BindBytes(11, v.patients)
 	}
+	stmt.BindBool(13, p.Detached)
 	if stmt.BindNull(12); p.Delete {
 		c.links = appendLinks(c.links, v.key, compartments(v.patients))
 	} else {

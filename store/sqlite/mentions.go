@@ -107,7 +107,12 @@ func (s *Store) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yie
 		_, err := s.Get(ctx, t)
 		return err
 	}
+	seen := make(map[fhir.ID]bool, len(ids))
 	for _, id := range ids {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
 		for before := int64(0); before != 1; {
 			vs, err := s.History(ctx, t, id, before, versionsAtOnce)
 			if err != nil {

@@ -53,7 +53,7 @@ func columnBytes(stmt *sqlite.Stmt, col int, buf []byte) []byte {
 }
 
 // versionColumns are the columns that scanVersion reads.
-const versionColumns = `v.key, v.id, v.n, v."from", v."to", v.deleted, v.owner, v.meta_at, v.patients, v.body`
+const versionColumns = `v.key, v.id, v.n, v."from", v."to", v.deleted, v.owner, v.meta_at, v.patients, v.body, v.detached`
 
 // version reads the row that stmt stands on; the body goes behind arena.
 func (s *Store) version(conn *sqlite.Conn, stmt *sqlite.Stmt, arena []byte) (store.Version, []byte, error) {
@@ -77,6 +77,7 @@ func (s *Store) version(conn *sqlite.Conn, stmt *sqlite.Stmt, arena []byte) (sto
 	if arena = columnBytes(stmt, 9, arena); len(arena) > at {
 		v.Body = arena[at:len(arena):len(arena)]
 	}
+	v.Detached = stmt.ColumnBool(10)
 	var err error
 	v.Owner, err = s.ownerOf(conn, stmt.ColumnInt64(6))
 	return v, arena, err

@@ -15,6 +15,7 @@ import (
 const schema3 = `
 DROP INDEX version_closed;
 
+ALTER TABLE version ADD COLUMN detached INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tenant ADD COLUMN erasure_removed INTEGER NOT NULL DEFAULT 0; -- the last announcement that went with its job
 ALTER TABLE unit ADD COLUMN erased_versions  INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE unit ADD COLUMN erased_resources INTEGER NOT NULL DEFAULT 0;

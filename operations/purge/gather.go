@@ -1,0 +1,377 @@
+package purge
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+
+	"firebreak/fhir"
+	"firebreak/fhir/r4"
+	"firebreak/fhir/search"
+	"firebreak/fhir/selection"
+	"firebreak/operations/job"
+	"firebreak/store"
+)
+
+// findings is what a purge finds to do.
+type findings struct {
+	gone    []resource // what is about the patient, in the order in which it is to go
+	shared  []resource // what is about others
+	kept    int        // what names the patient and is to be left as it is
+	since   int        // what was written after the job's instant
+	whole   []fhir.ID  // of what nothing will be left
+	ours    []fhir.ID  // and that is of the record
+	erasing int        // versions that go
+}
+
+// none tells whether there is nothing to do.
+func (f *findings) none() bool { return len(f.gone)+len(f.shared) == 0 }
+
+// resource is what is to be done to one.
+type resource struct {
+	id       fhir.ID
+	versions []store.VersionRef // to be erased, the oldest first
+	detach   int64              // the version to be detached before; 0: none
+	text     bool               // what is detached has free text
+	round    int                // in which it was found
+
+	near, known bool // see history
+}
+
+// gathering finds what is of a record. It is the record of all patients of the
+// job, so that what is about several of them goes; the patient is where it is
+// looked for, and the other Patients are left to their own units.
+type gathering struct {
+	attempt
+	patient string
+	quoted  []byte          // how a reference to the patient is written
+	others  map[string]bool // patients of the job, this one too
+	// set judges what is about the patients of the job, record what names what
+	// goes with this one; first is record without what goes as it names that.
+	set, record, first *selection.Record
+	found              findings
+	seen               map[fhir.ID]bool
+	undated            []fhir.ID        // what depends on what else is of the record
+	fresh              []fhir.ID        // of the record since it was last asked who mentions it
+	binary             map[fhir.ID]bool // what versions name that go
+	going              map[fhir.ID][]int64
+	round              int
+	erased             job.Erased // by this attempt
+	holders            []string   // by whom the files of exports are found that hold it
+}
+
+// How many resources are looked up at a time.
+const (
+	targetPage  = 200
+	historyPage = 500
+)
+
+// gather finds what is of the patient's record, and what names anything of it.
+func (a attempt) gather(ctx context.Context, patient string) (*gathering, error) {
+	patients, err := a.patients(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := a.gathering(patients, patient)
+	g.fresh = []fhir.ID{{Type: "Patient", ID: patient}}
+	for _, step := range []func(context.Context) error{g.closure, g.binaries, g.closure, g.targets, g.deletions, g.closure, g.rest, g.binaries, g.closure, g.rest} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (a attempt) gathering(patients map[string]bool, patient string) *gathering {
+	all := slices.Collect(maps.Keys(patients))
+	mine := all
+	if patient != "" {
+		mine = []string{patient}
+	}
+	return &gathering{
+		attempt: a, patient: patient, quoted: []byte(`"Patient/` + patient + `"`), others: patients,
+		set: selection.NewRecord(all), record: selection.NewRecord(mine), first: selection.NewRecord(mine),
+		seen: map[fhir.ID]bool{}, binary: map[fhir.ID]bool{}, going: map[fhir.ID][]int64{},
+	}
+}
+
+// closure follows who mentions what is of the record, until nothing new is.
+func (g *gathering) closure(ctx context.Context) error {
+	for ; len(g.fresh) > 0; g.round++ {
+		targets := g.fresh
+		g.fresh = nil
+		if err := g.mentioning(ctx, targets); err != nil {
+			return err
+		}
+		if len(g.fresh) > 0 {
+			continue
+		}
+		if err := g.dependents(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dependent are the types of which a resource is of the record if what it
+// points to, or holds, is.
+func dependent(typ string) bool { return typ == "Provenance" || typ == "Bundle" }
+
+// mentioning judges what mentions the targets, each resource once. Groups are
+// left to the last unit, as one may have many patients of the job.
+func (g *gathering) mentioning(ctx context.Context, targets []fhir.ID) error {
+	var fresh []fhir.ID
+	for page := range slices.Chunk(targets, targetPage) {
+		ids, err := g.cfg.Store.Mentions(ctx, g.fence.Tenant, page)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if g.seen[id] || g.elsewhere(id) || id.Type == "Group" {
+				continue
+			}
+			g.seen[id] = true
+			if dependent(id.Type) {
+				g.undated = append(g.undated, id)
+			} else {
+				fresh = append(fresh, id)
+			}
+		}
+	}
+	return g.histories(ctx, fresh, g.judge)
+}
+
+// judge adds what is about the record. All else is judged when the record is
+// whole: it may name what is found to be of it only later.
+func (g *gathering) judge(h history) error {
+	if h.concern(g.at) == selection.About {
+		g.add(h)
+	} else {
+		g.undated = append(g.undated, h.id)
+	}
+	return nil
+}
+
+// elsewhere tells of a Patient whose record another unit of the job is for.
+func (g *gathering) elsewhere(id fhir.ID) bool {
+	return g.patient != "" && id.Type == "Patient" && id.ID != g.patient && g.others[id.ID]
+}
+
+// leaves tells whether a resource is left to another unit of the job: what is
+// in the compartments of several of its patients is the first one's.
+func (g *gathering) leaves(h history) bool {
+	old := h.until(g.at)
+	if len(old) == 0 || g.patient == "" || h.id.Type == "Patient" {
+		return false
+	}
+	first := slices.IndexFunc(old[0].in, func(p string) bool { return p == g.patient || g.others[p] })
+	return first >= 0 && old[0].in[first] != g.patient
+}
+
+// dependents judges again what depends on the record, which has grown.
+func (g *gathering) dependents(ctx context.Context) error {
+	all := g.undated
+	g.undated = slices.DeleteFunc(slices.Clone(all), func(id fhir.ID) bool { return dependent(id.Type) })
+	again := slices.DeleteFunc(slices.Clone(all), func(id fhir.ID) bool { return !dependent(id.Type) })
+	return g.histories(ctx, again, g.judge)
+}
+
+// deletions adds what goes as it names the record, if that is asked for.
+func (g *gathering) deletions(ctx context.Context) error {
+	if g.request.Shared != Delete {
+		return nil
+	}
+	all := g.undated
+	g.undated = nil
+	return g.histories(ctx, all, func(h history) error {
+		if h.decide(g.at, Delete).about {
+			g.add(h)
+		} else {
+			g.undated = append(g.undated, h.id)
+		}
+		return nil
+	})
+}
+
+// targets looks whether the other targets of a Provenance are of the records of
+// other patients of the job. Then it goes, though they go later.
+func (g *gathering) targets(ctx context.Context) error {
+	if len(g.others) < 2 {
+		return nil // what is about the patient is there already
+	}
+	var targets []fhir.ID
+	err := g.versions(ctx, g.undated, func(v *store.Version) error {
+		for _, t := range search.Terms(v.ID.Type, v.ID.ID, v.Body) {
+			if ref := fhir.ParseReference(t.Value, r4.IsType); t.Param == "target" && ref.Local() {
+				targets = append(targets, ref.Target())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return g.alike(ctx, targets)
+}
+
+// alike adds to the record, of some resources, those that are about patients of
+// the job. They go too, by another unit perhaps.
+func (g *gathering) alike(ctx context.Context, ids []fhir.ID) error {
+	if len(g.others) < 2 {
+		return nil
+	}
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, compareIDs)
+	fresh := slices.DeleteFunc(slices.Compact(ids), g.set.Has)
+	return g.histories(ctx, fresh, func(h history) error {
+		if h.concern(g.at) == selection.About {
+			g.set.Add(h.id)
+		}
+		return nil
+	})
+}
+
+// rest adds what is not about the record, and may name it.
+func (g *gathering) rest(ctx context.Context) error {
+	all := g.undated
+	g.undated = nil
+	return g.histories(ctx, all, func(h history) error { g.add(h); return nil })
+}
+
+// binaries adds the Binaries that nothing names but what goes.
+func (g *gathering) binaries(ctx context.Context) error {
+	var alone []fhir.ID
+	for id := range g.binary {
+		if g.seen[id] {
+			continue
+		}
+		is, err := g.alone(ctx, id)
+		if err != nil {
+			return err
+		}
+		if is {
+			alone = append(alone, id)
+		}
+	}
+	slices.SortFunc(alone, compareIDs)
+	return g.histories(ctx, alone, func(h history) error {
+		g.seen[h.id] = true
+		for i := range h.versions {
+			h.versions[i].concern = selection.About
+		}
+		g.add(h)
+		return nil
+	})
+}
+
+// alone tells whether nothing names a Binary but what goes: of this patient, or
+// of others of the job. An AuditEvent or a Provenance keeps none.
+func (g *gathering) alone(ctx context.Context, id fhir.ID) (bool, error) {
+	by, err := g.cfg.Store.Mentions(ctx, g.fence.Tenant, []fhir.ID{id})
+	if err != nil {
+		return false, err
+	}
+	if err := g.alike(ctx, by); err != nil {
+		return false, err
+	}
+	by = slices.DeleteFunc(by, func(by fhir.ID) bool {
+		return by.Type == "AuditEvent" || by.Type == "Provenance" || g.set.Has(by)
+	})
+	alone := true
+	err = g.histories(ctx, by, func(h history) error {
+		for _, v := range h.versions {
+			goes := slices.Contains(g.going[h.id], v.N) || v.concern == selection.About
+			alone = alone && (goes || !slices.Contains(v.binary, id))
+		}
+		return nil
+	})
+	return alone && err == nil, err
+}
+
+func compareIDs(a, b fhir.ID) int {
+	return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.ID, b.ID))
+}
+
+// add notes what is to be done to a resource.
+func (g *gathering) add(h history) {
+	if g.leaves(h) {
+		return
+	}
+	d := h.decide(g.at, g.request.Shared)
+	if d.since {
+		g.found.since++
+	}
+	if d.kept {
+		g.found.kept++
+	}
+	g.found.erasing += len(d.erase)
+	r := resource{id: h.id, versions: d.erase, detach: d.detach, text: d.text, round: g.round, near: h.near, known: h.known}
+	switch {
+	case d.about && len(d.erase) > 0:
+		g.found.gone = append(g.found.gone, r)
+	case len(d.erase) > 0 || d.detach > 0:
+		g.found.shared = append(g.found.shared, r)
+	}
+	if d.whole {
+		g.found.whole = append(g.found.whole, h.id)
+	}
+	if d.whole && d.about {
+		g.found.ours = append(g.found.ours, h.id)
+		g.fresh = append(g.fresh, h.id)
+		g.record.Add(h.id)
+		g.set.Add(h.id)
+	}
+	if d.whole && h.concern(g.at) == selection.About {
+		g.first.Add(h.id)
+	}
+	g.goes(h, d)
+}
+
+// goes notes which versions of a resource go, and what Binaries they name. One
+// that is detached leaves another which names the same.
+func (g *gathering) goes(h history, d decision) {
+	for _, v := range d.erase {
+		if v.N != d.detach {
+			g.going[h.id] = append(g.going[h.id], v.N)
+		}
+	}
+	for _, v := range h.versions {
+		if len(v.binary) > 0 && slices.Contains(g.going[h.id], v.N) {
+			for _, id := range v.binary {
+				g.binary[id] = true
+			}
+		}
+	}
+}
+
+// far names the resources of which versions go that files of exports do not
+// hold by the patient; unknown those that such files do not say at all.
+func (f *findings) far() (far, unknown []string) {
+	for _, rs := range [][]resource{f.shared, f.gone} {
+		for _, r := range rs {
+			if !r.near {
+				far = append(far, r.id.String())
+			}
+			if !r.known {
+				unknown = append(unknown, r.id.String())
+			}
+		}
+	}
+	return far, unknown
+}
+
+// order has what depends on others first, and the Patient last: so what is left
+// when a unit is cut off is found again from the Patient.
+func (f *findings) order() {
+	slices.SortStableFunc(f.gone, func(a, b resource) int {
+		return cmp.Or(cmp.Compare(b.round, a.round), cmp.Compare(last(a.id), last(b.id)))
+	})
+}
+
+func last(id fhir.ID) int {
+	if id.Type == "Patient" {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,236 @@
+package purge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"firebreak/fhir"
+	"firebreak/fhir/detach"
+	"firebreak/fhir/r4"
+	"firebreak/fhir/search"
+	"firebreak/operations/job"
+	"firebreak/store"
+)
+
+// patient purges the record of one patient. It may be cut off anywhere, and
+// done again: what is left is found again. What is found by way of what goes
+// first, such as files that hold nothing but a Binary, goes before it.
+func (a attempt) patient(ctx context.Context) (job.UnitEnd, error) {
+	patient, err := patientOf(a.unit)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	g, err := a.gather(ctx, patient)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	g.found.order()
+	what, err := a.remember(g)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	total := a.unit.Erased.Add(job.Erased{Versions: int64(g.found.erasing), Resources: int64(len(g.found.whole))})
+	if err := a.note(ctx, total, what); err != nil {
+		return job.UnitEnd{}, err
+	}
+	g.holders = append([]string{patient}, what.Far...)
+	if err := a.cfg.Store.Announce(ctx, a.fence, g.holders); err != nil {
+		return job.UnitEnd{}, err
+	}
+	for _, step := range []func(context.Context, *gathering) error{a.list, a.void, a.detach, a.erase, a.void} {
+		if err := step(ctx, g); err != nil {
+			return job.UnitEnd{}, err
+		}
+	}
+	if what.Since, err = a.look(ctx, g, patient); err != nil {
+		return job.UnitEnd{}, err
+	}
+	// Of what is of several records another unit may have erased some.
+	if done := a.unit.Erased.Add(g.erased); done != total {
+		total = done
+		if err := a.note(ctx, total, what); err != nil {
+			return job.UnitEnd{}, err
+		}
+	}
+	doc, err := json.Marshal(what)
+	return job.UnitEnd{State: job.Succeeded, Counts: job.Counts{Resources: total.Resources}, Result: doc}, err
+}
+
+func (a attempt) note(ctx context.Context, total job.Erased, what did) error {
+	doc, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	return a.cfg.Store.Note(ctx, a.fence, total, doc)
+}
+
+// How many of the detached resources a result names: those with free text, and
+// all of them, so that each is counted once.
+const (
+	maxNamed    = 100
+	maxDetached = 1000
+)
+
+// remember is what is going to be detached and what is kept, with what an
+// earlier attempt noted.
+func (a attempt) remember(g *gathering) (did, error) {
+	what, err := didOf(a.unit)
+	if err != nil {
+		return what, err
+	}
+	what.Kept = g.found.kept
+	far, unsaid := g.found.far()
+	what.Far, what.Unsaid = union(what.Far, far), union(what.Unsaid, unsaid)
+	for _, r := range g.found.shared {
+		id := r.id.String()
+		if r.detach == 0 || slices.Contains(what.Detached, id) || len(what.Detached) >= maxDetached {
+			continue
+		}
+		what.Detached = append(what.Detached, id)
+		if r.text && len(what.Named) < maxNamed {
+			what.Named = append(what.Named, id)
+		}
+	}
+	return what, nil
+}
+
+// union has each name once.
+func union(a, b []string) []string {
+	a = append(slices.Clone(a), b...)
+	slices.Sort(a)
+	return slices.Compact(a)
+}
+
+func didOf(u job.Unit) (what did, err error) {
+	if len(u.Result) == 0 {
+		return what, nil
+	}
+	if json.Unmarshal(u.Result, &what) != nil {
+		err = errors.New("purge: what a unit did cannot be read")
+	}
+	return what, err
+}
+
+// list notes what is going to be erased, for the last unit, which looks for all
+// that the job erased, however often its units began anew.
+func (a attempt) list(ctx context.Context, g *gathering) error {
+	for page := range slices.Chunk(g.found.ours, historyPage) {
+		if err := a.cfg.Store.AddFinds(ctx, a.fence, page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// detachPage is how many resources are detached in one commit.
+const detachPage = 50
+
+// detach writes versions that do not name the record any more. What was
+// changed meanwhile is new, and stays.
+func (a attempt) detach(ctx context.Context, g *gathering) error {
+	var ids []fhir.ID
+	expect := map[fhir.ID]int64{}
+	for _, r := range g.found.shared {
+		if r.detach > 0 {
+			ids, expect[r.id] = append(ids, r.id), r.detach
+		}
+	}
+	for page := range slices.Chunk(ids, detachPage) {
+		current, err := a.cfg.Store.Get(ctx, a.fence.Tenant, page...)
+		if err != nil {
+			return err
+		}
+		var puts []store.Put
+		for _, v := range current {
+			if v.N != expect[v.ID] || v.Deleted {
+				continue
+			}
+			put, err := a.detached(v, g.detaches)
+			if err != nil {
+				return err
+			}
+			puts = append(puts, put)
+		}
+		if err := a.put(ctx, puts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// detaches tells whether a reference to it is replaced. Those to other patients
+// of the job are by their own units, if these come to it.
+func (g *gathering) detaches(id fhir.ID) bool { return g.record.Has(id) && !g.elsewhere(id) }
+
+var errAttached = errors.New("purge: a resource names the record in a way that cannot be replaced")
+
+// detached is the version that takes the place of one that names the record.
+func (a attempt) detached(v store.Version, of func(fhir.ID) bool) (store.Put, error) {
+	body, n := detach.Detach(v.Body, of)
+	if n == 0 {
+		return store.Put{}, errAttached
+	}
+	r, err := fhir.Reader{Known: r4.IsType}.Read(body)
+	if err != nil {
+		return store.Put{}, err
+	}
+	return store.Put{Resource: r, Terms: search.Terms(r.ID.Type, r.ID.ID, r.Body), Expect: v.N, Owner: v.Owner, Detached: true}, nil
+}
+
+// put writes all that can be written at once; if another changed one of them,
+// each by itself, without that.
+func (a attempt) put(ctx context.Context, puts []store.Put) error {
+	if len(puts) == 0 {
+		return nil
+	}
+	_, err := a.cfg.Store.Commit(ctx, a.fence.Tenant, store.Batch{ID: a.cfg.NewBatchID(), Puts: puts})
+	if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrTooLarge) || len(puts) == 1 {
+		if errors.Is(err, store.ErrConflict) {
+			err = nil
+		}
+		return err
+	}
+	for i := range puts {
+		if err := a.put(ctx, puts[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// erasePage is how many versions are erased in one commit: more take longer,
+// and other writers wait for that.
+const erasePage = 250
+
+// erase removes the versions, in order.
+func (a attempt) erase(ctx context.Context, g *gathering) error {
+	batch := make([]store.VersionRef, 0, erasePage)
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		n, err := a.cfg.Store.Erase(ctx, a.fence, batch)
+		g.erased, batch = g.erased.Add(n), batch[:0]
+		return err
+	}
+	for _, rs := range [][]resource{g.found.shared, g.found.gone} {
+		for _, r := range rs {
+			if len(batch)+len(r.versions) > erasePage { // so that a resource goes at once, if it can
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			for _, v := range r.versions {
+				if batch = append(batch, v); len(batch) < erasePage {
+					continue
+				}
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return flush()
+}

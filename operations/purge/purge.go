@@ -1,0 +1,238 @@
+// Package purge removes the whole records of patients, so that nothing is left
+// (https://build.fhir.org/patient-operation-purge.html, and Kodjin's
+// Patient/$bulk-purge): every version of what is about a patient goes, and what
+// is about others and merely names the patient is detached from it.
+//
+// A job has a unit for each patient, which goes at its own pace:
+//
+//  1. It gathers what is of the record, by what mentions the patient, then by
+//     what mentions that, until nothing new is found.
+//  2. It announces the patient, so that no export that has read the record
+//     ends with it.
+//  3. It voids the files of exports that hold any of it, and removes them; and
+//     again after 5, for exports that read it meanwhile.
+//  4. It detaches what merely names something of the record.
+//  5. It erases: what depends on others first and the Patient last, so that a
+//     unit that is cut off at any point finds the rest again.
+//  6. It looks: what it would gather now must be nothing.
+//
+// A last unit sweeps files that no record names, overwrites the erased bytes
+// where the store can, and if that is asked for reads every body.
+//
+// What was written after the job's instant stays, and is counted.
+package purge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"firebreak/operations/job"
+	"firebreak/store"
+	"firebreak/store/files"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// The kinds of jobs of this package. They differ in how they are asked for and
+// shown.
+const (
+	Kind     = "purge"      // of one patient, or of the members of one group
+	BulkKind = "bulk-purge" // of the patients of a list
+)
+
+// Store is what a purge needs of a store.
+type Store interface {
+	store.Committer
+	store.Reader
+	store.Scanner
+	store.Jobs
+	store.Units
+	store.Finds
+	store.Eraser
+	store.Erasures
+}
+
+// Files is where the bytes of exports are.
+type Files interface {
+	// Remove removes files; one that is not there is no error.
+	Remove(ctx context.Context, names ...string) error
+	// Open opens a file to read.
+	Open(ctx context.Context, name string) (files.File, error)
+}
+
+// Config says how purges are made; Store, Files, Now, NewID and NewBatchID must
+// be set.
+type Config struct {
+	Store      Store
+	Files      Files
+	Now        func() time.Time
+	NewID      func() string // unguessable
+	NewBatchID func() ulid.ULID
+	Lifetime   time.Duration // how long what a job did can be asked for; 0: 7 days
+	Limit      store.Limit   // of purges under way
+	// Server owns the AuditEvents that the server itself made. They are never
+	// purged.
+	Server string
+	// Sweep removes the bytes of exports that no record names: of attempts that
+	// came to nothing. It returns when every attempt that may have read what
+	// was erased before the call has ended. nil: there are none.
+	Sweep func(ctx context.Context, t store.Tenant) error
+	// Parts calls f with the record of each file of the tenant's exports that
+	// is not void. nil: there are none.
+	Parts func(ctx context.Context, t store.Tenant, f func(p job.Part) error) error
+	// Record is told of each job that did all it was to do. An error has it
+	// told again. nil: nobody is told.
+	Record func(ctx context.Context, e job.Event) error
+}
+
+// Purge starts jobs, does their units, and shows them.
+type Purge struct {
+	cfg Config
+
+	mu   sync.Mutex
+	last map[string]bool // the patients of the job that was asked for last
+	of   string          // its id
+}
+
+// New makes a Purge.
+func New(cfg Config) *Purge {
+	if cfg.Lifetime == 0 {
+		cfg.Lifetime = 7 * 24 * time.Hour
+	}
+	if cfg.Sweep == nil {
+		cfg.Sweep = func(context.Context, store.Tenant) error { return nil }
+	}
+	if cfg.Parts == nil {
+		cfg.Parts = func(context.Context, store.Tenant, func(job.Part) error) error { return nil }
+	}
+	if cfg.Record == nil {
+		cfg.Record = func(context.Context, job.Event) error { return nil }
+	}
+	return &Purge{cfg: cfg}
+}
+
+// The phases of a job.
+const (
+	planning = iota
+	purging
+	finishing
+
+	planUnit    = "0-plan"
+	patientUnit = "1-%06d"
+	finishUnit  = "2-finish"
+)
+
+// args is what a unit is to do: job.Unit.Args.
+type args struct {
+	Patient string `json:"patient,omitempty"`
+}
+
+// attempt is one attempt at a unit.
+type attempt struct {
+	*Purge
+	job     job.Job
+	unit    job.Unit
+	fence   store.Fence
+	request Request
+	at      store.Tick // what is later stays
+}
+
+// Run is what the engine calls for each unit.
+func (x *Purge) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (job.UnitEnd, error) {
+	r, err := request(j)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	a := attempt{Purge: x, job: j, unit: u, fence: f, request: r, at: store.TickOf(j.TransactionTime)}
+	switch u.Phase {
+	case planning:
+		return a.plan(ctx)
+	case purging:
+		return a.patient(ctx)
+	}
+	return a.finish(ctx)
+}
+
+// Ended is what the engine calls when an end was committed: nothing is left
+// to do.
+func (x *Purge) Ended(context.Context, job.UnitEnd) error { return nil }
+
+// Sweep is what the engine calls now and then: a purge leaves nothing outside
+// the store.
+func (x *Purge) Sweep(context.Context) error { return nil }
+
+// Discard is what the engine calls to remove what a job left outside the
+// store, which is nothing.
+func (x *Purge) Discard(context.Context, job.Job) error { return nil }
+
+// patientOf is the patient that a unit is for.
+func patientOf(u job.Unit) (string, error) {
+	var a args
+	if err := json.Unmarshal(u.Args, &a); err != nil || a.Patient == "" {
+		return "", errors.New("purge: the unit does not say whose record it is for")
+	}
+	return a.Patient, nil
+}
+
+// patients are those of the attempt's job. They do not change once its units
+// were planned.
+func (a attempt) patients(ctx context.Context) (map[string]bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.of == a.job.ID {
+		return a.last, nil
+	}
+	all := map[string]bool{}
+	err := a.units(ctx, a.job, func(u job.Unit, _ did) error {
+		if u.Phase != purging {
+			return nil
+		}
+		p, err := patientOf(u)
+		all[p] = true
+		return err
+	})
+	if err == nil {
+		a.last, a.of = all, a.job.ID
+	}
+	return all, err
+}
+
+// plans makes one unit for each patient, numbered in their order, and the last.
+func plans(j job.Job, patients []string) ([]job.Unit, error) {
+	us := make([]job.Unit, 0, len(patients)+1)
+	for i, p := range patients {
+		doc, err := json.Marshal(args{p})
+		if err != nil {
+			return nil, err
+		}
+		us = append(us, unit(j, fmt.Sprintf(patientUnit, i+1), purging, doc))
+	}
+	return append(us, unit(j, finishUnit, finishing, nil)), nil
+}
+
+func unit(j job.Job, id string, phase int, args json.RawMessage) job.Unit {
+	return job.Unit{Job: j.ID, Tenant: j.Tenant, Kind: j.Kind, ID: id, Phase: phase, Args: args}
+}
+
+// did is what a unit did beside erasing: job.Unit.Result.
+type did struct {
+	Detached []string `json:"detached,omitempty"`
+	Named    []string `json:"named,omitempty"` // the first of the detached that have free text
+	Kept     int      `json:"kept,omitempty"`  // named the patient, and were to be left as they are
+	Since    int      `json:"since,omitempty"` // written after the job's instant
+	// What goes and is not in the compartment of the patient: by this the files
+	// of exports are found that hold it. Unsaid are those of which that is not
+	// said, so that files are read for them.
+	Far    []string `json:"far,omitempty"`
+	Unsaid []string `json:"unsaid,omitempty"`
+	// Of the first unit, of a group: members that are no patients of this server.
+	LeftOut int `json:"leftOut,omitempty"`
+	// Of the last unit.
+	Looked  bool      `json:"looked,omitempty"`  // every body was read
+	Unknown bool      `json:"unknown,omitempty"` // where erased bytes are still is not known
+	Until   time.Time `json:"until,omitzero"`    // about until when they are somewhere
+}
