@@ -360,6 +360,7 @@ type Store interface {
 	Parts
 	Eraser
 	Erasures
+	Notices
 	// Ping tells whether the store can commit now.
 	Ping(ctx context.Context) error
 	// Close waits for commits under way, and releases the store.

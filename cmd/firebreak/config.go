@@ -54,6 +54,7 @@ type serving struct {
 	ExportLimit       int            `help:"Exports of one client and user under way at once; 0: any number." default:"4" placeholder:"N"`
 	ExportLimitAll    int            `help:"Exports under way at once in all; 0: any number." default:"100" placeholder:"N"`
 	PurgeLifetime     time.Duration  `help:"How long what a purge did can be asked for after its end." default:"168h" placeholder:"DURATION"`
+	AnnouncePurged    bool           `help:"Tell clients whose exports held a record that was purged of the ids that are gone: in deleted of their exports with _since, until the exports that held it would have expired."`
 	SignedLinks       time.Duration  `help:"Sign the URLs of files, so that each can be fetched without a token for so long after the manifest was asked for; 0: they need one." default:"0s" placeholder:"DURATION"`
 	ExportContext     bool           `help:"Export with patients also the practitioners, organizations, locations, medications and devices that their data refers to, without being asked."`
 	ExportFileSize    int64          `help:"Most bytes of one export file, but for a single larger resource." default:"268435456" placeholder:"BYTES"`

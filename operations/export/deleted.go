@@ -37,8 +37,11 @@ type deletionRequest struct {
 // asked for.
 func (a attempt) writeDeleted(ctx context.Context) (job.UnitEnd, error) {
 	end := job.UnitEnd{State: job.Succeeded}
-	d := deleting{attempt: a, holders: holders{}}
+	d := deleting{attempt: a, holders: holders{}, said: map[fhir.ID]bool{}}
 	defer d.abort()
+	if err := d.told(ctx); err != nil {
+		return end, err
+	}
 	for _, sel := range a.selections {
 		if err := d.selected(ctx, sel); err != nil {
 			return end, err
@@ -64,7 +67,62 @@ type deleting struct {
 	file    *partWriter
 	parts   []job.Part
 	entries []deletionEntry
-	holders holders // of the entries
+	holders holders          // of the entries
+	said    map[fhir.ID]bool // what was told and has a tombstone
+}
+
+// told writes what the owner is to hear of: what was erased that another export
+// of theirs held. Of that there is no tombstone, and so no instant: each export
+// of changes says it until it expires. It holds nobody, as all that is left of
+// it is the id.
+func (d *deleting) told(ctx context.Context) error {
+	types := d.request.deletable()
+	for after := (fhir.ID{}); ; {
+		page, err := d.cfg.Store.Told(ctx, d.fence.Tenant, d.job.Owner, d.cfg.Now(), after, findPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		after = page[len(page)-1]
+		for ids := range byType(page) {
+			if !slices.Contains(types, ids[0].Type) {
+				continue
+			}
+			if err := d.erased(ctx, ids); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// erased writes those of what was erased that are not there again as of the
+// job's instant. One that was there again and was deleted after the request's
+// instant is written with whom it concerns, and is not to be written again.
+func (d *deleting) erased(ctx context.Context, ids []fhir.ID) error {
+	there := map[fhir.ID]bool{}
+	sel := idsOf(ids)
+	if err := d.each(ctx, sel, func(v *store.Version) error {
+		there[v.ID] = true
+		return nil
+	}); err != nil {
+		return err
+	}
+	sel.After, sel.Deleted = d.request.After, true
+	if err := d.each(ctx, sel, func(v *store.Version) error {
+		err := d.version(ctx, v)
+		d.said[v.ID] = true
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if there[id] || d.said[id] {
+			continue
+		}
+		if err := d.deletion(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // selected writes the deletions of a selection.
@@ -187,8 +245,15 @@ func (a attempt) noteOrGone(ctx context.Context, sel store.Selection, found map[
 }
 
 func (d *deleting) version(ctx context.Context, v *store.Version) error {
-	d.entries = append(d.entries, deletionEntry{deletionRequest{"DELETE", v.ID.String()}})
+	if d.said[v.ID] {
+		return nil
+	}
 	d.holders.tombstone(v)
+	return d.deletion(ctx, v.ID)
+}
+
+func (d *deleting) deletion(ctx context.Context, id fhir.ID) error {
+	d.entries = append(d.entries, deletionEntry{deletionRequest{"DELETE", id.String()}})
 	if len(d.entries) < deletedPerLine {
 		return nil
 	}

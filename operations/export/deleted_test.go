@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"firebreak/auth"
+	"firebreak/fhir"
 	"firebreak/fhir/selection"
 	"firebreak/operations/export"
+	"firebreak/store"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -139,5 +143,77 @@ func TestDeletionsAndWhatComesAlongRecordTheirPatients(t *testing.T) {
 		if d := cmp.Diff([]string{want}, got); d != "" {
 			t.Errorf("files that hold %s: %s", patient, d)
 		}
+	}
+}
+
+// tell has an owner hear, for a while, that resources were erased.
+func (w *world) tell(client string, refs ...string) {
+	w.Helper()
+	var ids []fhir.ID
+	for _, ref := range refs {
+		typ, id, _ := strings.Cut(ref, "/")
+		ids = append(ids, fhir.ID{Type: typ, ID: id})
+	}
+	w.ok("tell", w.store.Tell(context.Background(), w.eraser("x").fence, store.Owner{Client: client}, w.clock.Now().Add(heard), ids))
+}
+
+// heard is for how long notices are told.
+const heard = 100 * 24 * time.Hour
+
+func TestWhatWasErasedIsToldToWhomItConcernsUntilThatExpires(t *testing.T) {
+	t.Parallel()
+	for name, sizes := range map[string]export.Config{"one unit": {}, "many": tiny} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sizes)
+			w.put(patient("a"), observation("there", "a", "v"), group("g", "a"), organization("o"))
+			since := instant(w.run(asked{level: selection.System}).job.TransactionTime)
+			local := auth.Local().Client
+			w.tell(local, "Patient/x", "Observation/y", "Observation/there", "Observation/back", "Organization/z", "Group/g", "Group/h")
+			w.tell("another", "Patient/theirs", "Observation/theirs")
+			w.put(observation("back", "a", "v"))
+			w.remove("Observation/back")
+			w.deletes(asked{level: selection.System, since: since}, "Patient/x", "Observation/y", "Observation/back", "Organization/z", "Group/h")
+			w.deletes(asked{level: selection.Patients, since: since}, "Patient/x", "Observation/y", "Observation/back", "Group/h")
+			w.deletes(asked{level: selection.Patients, since: since, types: []string{"Patient"}}, "Patient/x")
+			w.deletes(asked{level: selection.OneGroup, group: "g", since: since, types: []string{"Observation"}}, "Observation/y", "Observation/back")
+			w.deletes(asked{level: selection.System})
+			held, err := w.store.PartsHolding(t.Context(), tenant, "x")
+			if err != nil || len(held) > 0 {
+				t.Errorf("what is told holds nobody: %v, %v", held, err)
+			}
+			w.clock.Advance(heard)
+			w.deletes(asked{level: selection.System, since: since}, "Observation/back")
+		})
+	}
+}
+
+func TestWhatWasErasedAndIsThereAgainIsToldByAnExportOfBefore(t *testing.T) {
+	w := newWorld(t, export.Config{})
+	w.put(patient("a"))
+	a := asked{level: selection.Patients, since: instant(w.run(asked{level: selection.Patients}).job.TransactionTime)}
+	w.tell(auth.Local().Client, "Observation/o")
+	j := w.kickoff(a)
+	w.put(observation("o", "a", "again"))
+	if d := cmp.Diff([]string{"Observation/o"}, w.result(w.finish(j)).deleted); d != "" {
+		t.Errorf("deletions (- want, + export): %s", d)
+	}
+	if r := w.deletes(a); r.ids("Observation") != "o" {
+		t.Errorf("observations %q come", r.ids("Observation"))
+	}
+}
+
+func TestManyThatWereErasedAreManyLinesEachOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, export.Config{MaxFile: 10_000})
+	w.put(patient("a"))
+	a := asked{level: selection.Patients, since: instant(w.run(asked{level: selection.Patients}).job.TransactionTime)}
+	var refs []string
+	for i := range 1100 {
+		refs = append(refs, fmt.Sprintf("%s/%04d", []string{"Observation", "Condition", "Encounter"}[i%3], i))
+	}
+	w.tell(auth.Local().Client, refs...)
+	r := w.deletes(a, refs...)
+	if len(r.manifest.Deleted) < 5 {
+		t.Errorf("%d files", len(r.manifest.Deleted))
 	}
 }

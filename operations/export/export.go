@@ -25,6 +25,7 @@ type Store interface {
 	store.Finds
 	store.Cohorts
 	store.Parts
+	store.Notices
 }
 
 // Config says how exports are made.

@@ -47,6 +47,7 @@ type world struct {
 	exports *export.Export
 	ids     atomic.Int64
 	told    []job.Event
+	ahead   atomic.Int64 // of the machine's clock
 }
 
 func newWorld(t *testing.T) *world {
@@ -56,17 +57,23 @@ func newWorld(t *testing.T) *world {
 // newWorldOver is newWorld with a store that a test puts itself before.
 func newWorldOver(t *testing.T, over func(store.Store) store.Store) *world {
 	t.Helper()
+	return newWorldWith(t, over, purge.Config{})
+}
+
+// newWorldWith is newWorldOver with what a test wants of the purges.
+func newWorldWith(t *testing.T, over func(store.Store) store.Store, want purge.Config) *world {
+	t.Helper()
 	w := &world{T: t, dir: t.TempDir()}
 	d, err := files.NewDir(filepath.Join(w.dir, "files"))
 	w.ok("open the files", err)
 	w.files = d
-	st, err := sqlite.Open(t.Context(), sqlite.Config{Dir: w.dir, Now: time.Now})
+	st, err := sqlite.Open(t.Context(), sqlite.Config{Dir: w.dir, Now: w.now})
 	w.ok("open the store", err)
 	w.store = over(st)
 	t.Cleanup(func() { w.ok("close the store", w.store.Close()) })
-	w.exports = export.New(export.Config{Store: w.store, Files: w.files, Now: time.Now, NewID: w.newID})
+	w.exports = export.New(export.Config{Store: w.store, Files: w.files, Now: w.now, NewID: w.newID})
 	w.purge = purge.New(purge.Config{
-		Store: w.store, Files: w.files, Now: time.Now, NewID: w.newID, NewBatchID: ulid.Make, Server: server,
+		Store: w.store, Files: w.files, Now: w.now, NewID: w.newID, NewBatchID: ulid.Make, Server: server, Tell: want.Tell,
 		Sweep: w.exports.SweepErased, Parts: w.exports.EachPart, Record: func(_ context.Context, e job.Event) error { w.told = append(w.told, e); return nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -74,7 +81,7 @@ func newWorldOver(t *testing.T, over func(store.Store) store.Store) *world {
 	go func() {
 		defer close(ended)
 		engine.New(engine.Config{
-			Store: w.store, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			Store: w.store, Now: w.now, Log: slog.New(slog.DiscardHandler),
 			Handlers: map[string]engine.Handler{purge.Kind: w.purge, purge.BulkKind: w.purge, export.Kind: w.exports},
 		}).Run(ctx)
 	}()
@@ -88,6 +95,9 @@ func (w *world) ok(what string, err error) {
 		w.Fatalf("%s: %v", what, err)
 	}
 }
+
+// now is the machine's clock, which a test may move forward.
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 
 func (w *world) newID() string { return fmt.Sprintf("made-%03d", w.ids.Add(1)) }
 

@@ -54,6 +54,7 @@ type Store interface {
 	store.Finds
 	store.Eraser
 	store.Erasures
+	store.Notices
 }
 
 // Files is where the bytes of exports are.
@@ -84,6 +85,9 @@ type Config struct {
 	// Parts calls f with the record of each file of the tenant's exports that
 	// is not void. nil: there are none.
 	Parts func(ctx context.Context, t store.Tenant, f func(p job.Part) error) error
+	// Tell has the owners of exports that held some of a record hear of what is
+	// erased of it, by store.Notices, until these exports expire.
+	Tell bool
 	// Record is told of each job that did all it was to do. An error has it
 	// told again. nil: nobody is told.
 	Record func(ctx context.Context, e job.Event) error
@@ -161,9 +165,9 @@ func (x *Purge) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (
 // to do.
 func (x *Purge) Ended(context.Context, job.UnitEnd) error { return nil }
 
-// Sweep is what the engine calls now and then: a purge leaves nothing outside
-// the store.
-func (x *Purge) Sweep(context.Context) error { return nil }
+// Sweep is what the engine calls now and then: it removes what nobody is to be
+// told any more. A purge leaves nothing outside the store.
+func (x *Purge) Sweep(ctx context.Context) error { return x.cfg.Store.Untell(ctx, x.cfg.Now()) }
 
 // Discard is what the engine calls to remove what a job left outside the
 // store, which is nothing.

@@ -23,6 +23,9 @@ func (a attempt) void(ctx context.Context, g *gathering) error {
 	if err != nil {
 		return err
 	}
+	if err := a.tellGone(ctx, parts, g.found.whole); err != nil {
+		return err
+	}
 	if err := a.forget(ctx, parts); err != nil {
 		return err
 	}

@@ -91,6 +91,10 @@ func reads(s *mongo.Store, at store.Tick, r store.Range, j job.Job) []call {
 		{"Residue", primaryWait, func(ctx context.Context) error {
 			return drop(s.Residue(ctx, north, store.Gone{IDs: []fhir.ID{id}, Patients: []string{"1"}}))
 		}},
+		{"Told", primaryWait, func(ctx context.Context) error {
+			return drop(s.Told(ctx, north, j.Owner, j.Created, fhir.ID{}, 9))
+		}},
+		{"Untell", primaryWait, func(ctx context.Context) error { return s.Untell(ctx, j.Created) }},
 		{"Scrub", primaryWait, func(ctx context.Context) error { return drop(s.Scrub(ctx)) }},
 		{"Ping", primaryWait, s.Ping},
 	}
@@ -127,6 +131,7 @@ func erasures(t *testing.T, s *mongo.Store) []call {
 	_, announce := working(t, s, "announce")
 	_, void := working(t, s, "void")
 	_, strike := working(t, s, "strike")
+	_, tell := working(t, s, "tell")
 	_, note := working(t, s, "note")
 	who := []string{"erased"}
 	return []call{
@@ -135,6 +140,9 @@ func erasures(t *testing.T, s *mongo.Store) []call {
 		{"Void", primaryWait, func(ctx context.Context) error { return drop(s.Void(ctx, void, who)) }},
 		{"Strike", primaryWait, func(ctx context.Context) error {
 			return s.Strike(ctx, strike, store.Gone{IDs: []fhir.ID{refs[0].ID}, Patients: who})
+		}},
+		{"Tell", primaryWait, func(ctx context.Context) error {
+			return s.Tell(ctx, tell, store.Owner{Client: "c"}, time.Now().Add(time.Hour), []fhir.ID{refs[0].ID})
 		}},
 		{"Note", primaryWait, func(ctx context.Context) error {
 			return s.Note(ctx, note, job.Erased{Versions: 2, Resources: 1}, json.RawMessage(`{}`))

@@ -18,6 +18,7 @@ const (
 	byPlanner = "planner"
 	byNumber  = "number"
 	byHolder  = "holder"
+	byUntil   = "until"
 )
 
 // jobIndexes are those of jobs and of what belongs to them. All that is listed
@@ -57,6 +58,8 @@ func jobIndexes() []index {
 		{collection: holders, name: byHolder, keys: ascending("holder", "part")},
 		// End looks in it whether a patient was announced since.
 		{collection: erasures, name: byHolder, keys: ascending("holder", "number")},
+		// Untell removes by it what has expired.
+		{collection: notices, name: byUntil, keys: ascending("until")},
 	}
 }
 

@@ -30,6 +30,7 @@ const (
 	limits    = "limit"   // what creating jobs of a kind conflicts on
 	erasures  = "erasure" // one document a job and a patient whom it announced
 	erasing   = "erasing" // one document a tenant: what announcing and ending units conflict on
+	notices   = "notice"  // one document an owner and a resource of whose erasure the owner is to hear
 )
 
 // The names of the indexes that queries hint at. That of _id is "_id_".
@@ -47,7 +48,7 @@ const (
 // at start: whoever writes to one that is not there would make it, and two who
 // do so at once may meet.
 func collections() []string {
-	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits, erasures, erasing}
+	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits, erasures, erasing, notices}
 }
 
 // index is an index of a collection.

@@ -194,6 +194,16 @@ func (s *spread) Forget(ctx context.Context, t store.Tenant, parts []job.Part) e
 	return s.next().Forget(ctx, t, parts)
 }
 
+func (s *spread) Tell(ctx context.Context, f store.Fence, owner store.Owner, until time.Time, ids []fhir.ID) error {
+	return s.next().Tell(ctx, f, owner, until, ids)
+}
+
+func (s *spread) Told(ctx context.Context, t store.Tenant, owner store.Owner, now time.Time, after fhir.ID, n int) ([]fhir.ID, error) {
+	return s.next().Told(ctx, t, owner, now, after, n)
+}
+
+func (s *spread) Untell(ctx context.Context, now time.Time) error { return s.next().Untell(ctx, now) }
+
 func (s *spread) Ping(ctx context.Context) error { return s.next().Ping(ctx) }
 
 func (s *spread) Close() error {

@@ -34,6 +34,16 @@ CREATE TABLE erasure (
 	PRIMARY KEY (tenant, job, patient)
 ) WITHOUT ROWID;
 CREATE INDEX erasure_patient ON erasure (tenant, patient, number);
+
+CREATE TABLE notice (
+	tenant INTEGER NOT NULL,
+	owner  INTEGER NOT NULL,             -- who is to hear that it was erased
+	type   TEXT NOT NULL,
+	id     TEXT NOT NULL,
+	until  INTEGER NOT NULL,             -- ms
+	PRIMARY KEY (tenant, owner, type, id)
+) WITHOUT ROWID;
+CREATE INDEX notice_until ON notice (until);
 `
 
 // migrated is how many links are held in memory, and written in the order of

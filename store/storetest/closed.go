@@ -60,6 +60,10 @@ func (e *env) calls(j job.Job, f store.Fence, s store.Selection, r store.Range) 
 		{"Residue", func(ctx context.Context) error {
 			return drop(e.Residue(ctx, north, store.Gone{IDs: idsOf("Patient/1"), Patients: []string{"1"}}))
 		}},
+		{"Told", func(ctx context.Context) error {
+			return drop(e.Told(ctx, north, ann(), e.clock.Now(), idOf("Observation/1"), 9))
+		}},
+		{"Untell", func(ctx context.Context) error { return e.Untell(ctx, e.clock.Now()) }},
 		{"Scrub", func(ctx context.Context) error { return drop(e.Scrub(ctx)) }},
 		{"Ping", func(ctx context.Context) error { return e.Ping(ctx) }},
 		{"Claim", func(ctx context.Context) error { _, _, err := e.Claim(ctx, kinds, lease); return err }},
@@ -112,6 +116,9 @@ func (e *env) fencedCalls(j job.Job, f store.Fence) []call {
 		{"Void", func(ctx context.Context) error { return drop(e.Void(ctx, f, []string{"1"})) }},
 		{"Strike", func(ctx context.Context) error {
 			return e.Strike(ctx, f, store.Gone{IDs: idsOf("Patient/1"), Patients: []string{"1"}})
+		}},
+		{"Tell", func(ctx context.Context) error {
+			return e.Tell(ctx, f, ann(), e.clock.Now(), idsOf("Patient/1"))
 		}},
 		{"Note", func(ctx context.Context) error { return e.Note(ctx, f, job.Erased{Versions: 1}, nil) }},
 		{"Renew", func(ctx context.Context) error { return e.Renew(ctx, f, time.Hour) }},

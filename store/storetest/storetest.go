@@ -47,7 +47,7 @@ func Run(t *testing.T, c Config) {
 		keyCases(), tenantCases(), splitCases(), scanCases(), asOfCases(), cohortScanCases(), tombstoneCases(),
 		jobCases(), limitCases(), idempotencyCases(), listCases(), attendCases(), claimCases(), leaseCases(), fenceCases(), endCases(),
 		tallyCases(), planCases(), cancelCases(), retryCases(), nextRunCases(), watchCases(), memberCases(), referrerCases(), findCases(),
-		partCases(), mentionCases(), eraseCases(), announceCases(), voidCases(), anewCases(), strikeCases(), noteCases(), residueCases(),
+		partCases(), mentionCases(), eraseCases(), announceCases(), voidCases(), anewCases(), strikeCases(), noticeCases(), noteCases(), residueCases(),
 		durableCases(), closedCases(), modelCases(),
 	))
 }
