@@ -31,7 +31,8 @@ type step struct {
 	instances bool // it needs a database for several instances
 }
 
-// steps are in the order in which they run: those that write come last.
+// steps are in the order in which they run: those that write come last, and
+// after them those that remove.
 func (o options) steps() []step {
 	list := strings.Fields
 	all := []step{
@@ -43,6 +44,7 @@ func (o options) steps() []step {
 		{rows: list("create create-p50 create-p99"), run: (*bench).creates},
 		{rows: list("instances-load"), run: (*bench).instancesLoad, own: true, instances: true},
 		{rows: list("large-load large-load-rss large-export large-export-rss"), run: (*bench).large, own: true},
+		{rows: list("purge purge-outcome purge-beside purge-writes purge-writes-max purge-reads-p99 purge-patient purge-patient-sync purge-rss"), run: (*bench).purges},
 	}
 	return slices.DeleteFunc(all, func(s step) bool { return s.instances && o.Store == "" })
 }

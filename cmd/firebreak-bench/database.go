@@ -33,6 +33,7 @@ type database struct {
 	besideBodies string                 // what engine.bodies does
 	besideDisk   string                 // what engine.size is held against
 	besideGroup  func(id string) string // what the export of a group is held against
+	besidePurge  string                 // what engine.removeGone does
 }
 
 // engine does what the product does in a place, without the product.
@@ -47,6 +48,14 @@ type engine interface {
 	bodies(ctx context.Context, p place, to string) (n int64, took time.Duration, err error)
 	// open opens a place as the product does.
 	open(ctx context.Context, p place) (store.Store, error)
+	// keep makes a copy of a place that nobody has open: all versions, and what
+	// finds them.
+	keep(ctx context.Context, p place) (place, error)
+	// removeGone removes from a copy, which keep made, the versions that are not
+	// in the place any more, as a plain program would: by their keys, 1,000 with
+	// each commit, on one connection. What it takes to find out which they are
+	// is not of the time.
+	removeGone(ctx context.Context, kept, p place) (n int64, took time.Duration, err error)
 	// size is how many bytes a place has on disk.
 	size(ctx context.Context, p place) (int64, error)
 	// drop removes what is in a place, though measuring was interrupted.
@@ -72,6 +81,7 @@ func openDatabase(ctx context.Context, uri string) (database, error) {
 	return database{
 		engine: sqliteEngine{}, memory: memoryBudget,
 		besideBodies: besideSelect, besideDisk: besideNDJSON, besideGroup: func(string) string { return besideGet },
+		besidePurge: besideDelete,
 	}, nil
 }
 

@@ -83,13 +83,18 @@ func (m *mongoEngine) capture(ctx context.Context, p place, to string) (err erro
 // insertAll inserts the documents of a file into a new database, on as many
 // connections as there are writers, and drops it again.
 func (m *mongoEngine) insertAll(ctx context.Context, like place, from string, writers int) (took time.Duration, err error) {
+	to := m.place("", fmt.Sprintf("insert-%d", writers))
+	took, err = m.insertInto(ctx, to, like, from, writers)
+	return took, errors.Join(err, m.drop(ctx, to))
+}
+
+// insertInto inserts the documents of a file into a new database.
+func (m *mongoEngine) insertInto(ctx context.Context, to, like place, from string, writers int) (took time.Duration, err error) {
 	f, err := os.Open(from)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	to := m.place("", fmt.Sprintf("insert-%d", writers))
-	defer func() { err = errors.Join(err, m.drop(ctx, to)) }()
 	if err := m.copyIndexes(ctx, like, to); err != nil {
 		return 0, err
 	}

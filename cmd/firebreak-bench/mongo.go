@@ -32,6 +32,7 @@ const (
 const (
 	mongoMemoryBudget = 250 // MiB, of any load or export
 	besideFind        = "a find of the same bodies, 1,000 each time, to a file"
+	besideDeleteMany  = "deleteMany by _id of the same documents, 1,000 each time; the budget is a ratio of 0.4"
 	besideStats       = "the ndjson; the size is storageSize and indexSize of dbStats"
 
 	findBatch   = 1000
@@ -76,6 +77,7 @@ func openMongo(ctx context.Context, uri string) (database, error) {
 		engine: m, memory: mongoMemoryBudget,
 		head:         fmt.Sprintf("MongoDB %s at %s, databases %s-*", info.Version, at.plainHosts(), m.run),
 		besideBodies: besideFind, besideDisk: besideStats, besideGroup: besideMongoGroup,
+		besidePurge: besideDeleteMany,
 	}, nil
 }
 

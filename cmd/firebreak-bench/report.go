@@ -29,13 +29,14 @@ type row struct {
 
 const (
 	perSecond     = "resources/s"
+	versionsRate  = "versions/s"
 	requests      = "requests/s"
 	milliseconds  = "ms"
 	mib           = "MiB"
 	bytesPerByte  = "bytes/byte"
 	megabytes     = "MB/s"
 	unitsOfLeast  = "units, least"
-	memoryBudget  = 200 // MiB, of any load or export
+	memoryBudget  = 200 // MiB, of any load, export or purge
 	besideBudget  = "the budget"
 	besideParse   = "a strict parse of the same lines"
 	besideSelect  = "SELECT body to a file"

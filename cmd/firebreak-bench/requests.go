@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+
+	"firebreak/fhir"
 )
 
 const (
@@ -29,7 +31,7 @@ func (b *bench) served(ctx context.Context, f func(*server) error) error {
 // reads measures reading by id, in turns with a request that does nothing.
 func (b *bench) reads(ctx context.Context) error {
 	return b.served(ctx, func(srv *server) error {
-		get := traffic{http: newHTTPClient(readers), clients: readers, lasts: b.opts.For, request: b.readAny(srv)}
+		get := traffic{http: newHTTPClient(readers), clients: readers, lasts: b.opts.For, request: b.readAny(srv, b.set.ids)}
 		health := get
 		health.request = func(ctx context.Context, _ *rand.Rand) (*http.Request, error) {
 			return http.NewRequestWithContext(ctx, http.MethodGet, srv.root+"/healthz", nil)
@@ -76,14 +78,14 @@ func inTurns(ctx context.Context, measured, beside traffic) (a, b answers, err e
 	return a, b, nil
 }
 
-// readAny asks for any resource of any copy.
-func (b *bench) readAny(srv *server) func(context.Context, *rand.Rand) (*http.Request, error) {
+// readAny asks for any of the resources, of any copy.
+func (b *bench) readAny(srv *server, ids []fhir.ID) func(context.Context, *rand.Rand) (*http.Request, error) {
 	copies := make([]renamer, b.opts.Copies)
 	for i := range copies {
 		copies[i] = newRenamer(i)
 	}
 	return func(ctx context.Context, draw *rand.Rand) (*http.Request, error) {
-		id := b.set.ids[draw.IntN(len(b.set.ids))]
+		id := ids[draw.IntN(len(ids))]
 		if i := draw.IntN(len(copies)); i > 0 { // the first has its ids as they were
 			id.ID = copies[i].id(id.ID)
 		}
@@ -91,19 +93,23 @@ func (b *bench) readAny(srv *server) func(context.Context, *rand.Rand) (*http.Re
 	}
 }
 
+// createAny creates any of the small resources anew.
+func (b *bench) createAny(srv *server) func(context.Context, *rand.Rand) (*http.Request, error) {
+	return func(ctx context.Context, draw *rand.Rand) (*http.Request, error) {
+		body := bytes.NewReader(b.set.small[draw.IntN(len(b.set.small))])
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.base+"/"+b.set.smallType, body)
+		if err == nil {
+			req.Header.Set("Content-Type", "application/fhir+json")
+			req.Header.Set("Prefer", "return=minimal")
+		}
+		return req, err
+	}
+}
+
 // creates measures creating small resources.
 func (b *bench) creates(ctx context.Context) error {
 	return b.served(ctx, func(srv *server) error {
-		post := traffic{http: newHTTPClient(creators), clients: creators, lasts: b.opts.For}
-		post.request = func(ctx context.Context, draw *rand.Rand) (*http.Request, error) {
-			body := bytes.NewReader(b.set.small[draw.IntN(len(b.set.small))])
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.base+"/"+b.set.smallType, body)
-			if err == nil {
-				req.Header.Set("Content-Type", "application/fhir+json")
-				req.Header.Set("Prefer", "return=minimal")
-			}
-			return req, err
-		}
+		post := traffic{http: newHTTPClient(creators), clients: creators, lasts: b.opts.For, request: b.createAny(srv)}
 		var made answers
 		var limits, times []float64
 		path := filepath.Join(b.work, "synced")

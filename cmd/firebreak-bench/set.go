@@ -65,8 +65,7 @@ func readSet(dir string) (set, error) {
 // take counts a line, and keeps it where it is of use.
 func (s *set) take(line []byte, draw *rand.Rand) {
 	s.resources++
-	got := gjson.GetManyBytes(line, "resourceType", "id")
-	id := fhir.ID{Type: got[0].String(), ID: got[1].String()}
+	id := identity(line)
 	// Each resource has the same chance to be among those kept.
 	if len(s.ids) < sampleIDs {
 		s.ids = append(s.ids, id)

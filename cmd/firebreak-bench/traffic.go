@@ -16,13 +16,15 @@ type traffic struct {
 	http    *http.Client
 	clients int
 	lasts   time.Duration
-	pace    int // requests a second of all together; 0: as fast as they are answered
+	until   <-chan struct{} // when it is closed, it is over too; nil: never
+	pace    int             // requests a second of all together; 0: as fast as they are answered
 	request func(ctx context.Context, draw *rand.Rand) (*http.Request, error)
 }
 
 // answers is what came of it.
 type answers struct {
 	latencies []time.Duration
+	sent      []time.Duration // since the beginning, of each; in one run only
 	took      time.Duration
 }
 
@@ -51,7 +53,8 @@ func (t traffic) run(ctx context.Context, seed uint64) (answers, error) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			all.latencies = append(all.latencies, mine...)
+			all.latencies = append(all.latencies, mine.latencies...)
+			all.sent = append(all.sent, mine.sent...)
 		})
 	}
 	work.Wait()
@@ -60,22 +63,30 @@ func (t traffic) run(ctx context.Context, seed uint64) (answers, error) {
 }
 
 // client is one of the clients. Where there is a pace, they take turns.
-func (t traffic) client(ctx context.Context, turn int, draw *rand.Rand, began time.Time) ([]time.Duration, error) {
-	var latencies []time.Duration
-	for ; time.Since(began) < t.lasts; turn += t.clients {
+func (t traffic) client(ctx context.Context, turn int, draw *rand.Rand, began time.Time) (mine answers, err error) {
+	for ; !t.over(began); turn += t.clients {
 		if t.pace > 0 {
 			pause(ctx, time.Until(began.Add(time.Duration(turn)*time.Second/time.Duration(t.pace))))
 		}
 		if ctx.Err() != nil {
-			return latencies, ctx.Err()
+			return mine, ctx.Err()
 		}
 		sent := time.Now()
 		if err := t.send(ctx, draw); err != nil {
-			return latencies, err
+			return mine, err
 		}
-		latencies = append(latencies, time.Since(sent))
+		mine.latencies, mine.sent = append(mine.latencies, time.Since(sent)), append(mine.sent, sent.Sub(began))
 	}
-	return latencies, nil
+	return mine, nil
+}
+
+func (t traffic) over(began time.Time) bool {
+	select {
+	case <-t.until:
+		return true
+	default:
+		return time.Since(began) >= t.lasts
+	}
 }
 
 // pause returns after the duration, or when ctx ends.
@@ -111,6 +122,18 @@ func (t traffic) send(ctx context.Context, draw *rand.Rand) error {
 func (a *answers) add(b answers) {
 	a.latencies = append(a.latencies, b.latencies...)
 	a.took += b.took
+}
+
+// before is what came of the requests of one run that were sent before an
+// instant of it.
+func (a *answers) before(instant time.Duration) answers {
+	out := answers{took: min(a.took, instant)}
+	for i, sent := range a.sent {
+		if sent < instant {
+			out.latencies = append(out.latencies, a.latencies[i])
+		}
+	}
+	return out
 }
 
 func (a *answers) rate() float64 { return rate(len(a.latencies), a.took) }

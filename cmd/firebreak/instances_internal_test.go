@@ -152,7 +152,7 @@ func TestOnMongoAServerWithAnotherFolderOfFilesIsRefused(t *testing.T) {
 // tinyOn serves with small units until the test ends.
 func tinyOn(t *testing.T, place storage) *site {
 	t.Helper()
-	s, err := newTiny(t.Context(), place, nil)
+	s, err := newTiny(t.Context(), order{storage: place}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestOnMongoAnExportGoesOnWhereAnotherInstanceWasKilled(t *testing.T) {
 // after jobs.
 func idleOn(t *testing.T, place storage) *site {
 	t.Helper()
-	s, err := newTiny(t.Context(), place, nil)
+	s, err := newTiny(t.Context(), order{storage: place}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/operations/audit"
 	"firebreak/operations/engine"
 	"firebreak/operations/export"
 	"firebreak/operations/ingest"
+	"firebreak/operations/purge"
 )
 
 // childOrder is the environment by which this program, run again, is told that
@@ -33,6 +35,12 @@ type order struct {
 	Load  []string // paths to load; none: serve
 	Point int64    // of its fault; 0: none
 	Call  string   // after which it dies; "": none
+	// Hold is the call after whose first return the work waits until it is
+	// broken off; from there on points count. "": none.
+	Hold    string
+	Refuse  string // the unit whose erasures fail until it is given up; "": none
+	Late    string // the call that waits until the last unit of a purge begins; "": none
+	Workers int    // of the engine; 0: its own number
 }
 
 // TestKillChild is the child's side, and nothing by itself.
@@ -45,7 +53,10 @@ func TestKillChild(t *testing.T) {
 	if err := json.Unmarshal([]byte(doc), &o); err != nil {
 		t.Fatal(err)
 	}
-	f := &fault{point: o.Point, call: o.Call}
+	f := &fault{point: o.Point, call: o.Call, hold: o.Hold, refuse: o.Refuse, late: o.Late}
+	if o.Late != "" {
+		f.finishing = make(chan struct{})
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	go func() {
@@ -75,8 +86,8 @@ const sharedLease = time.Second
 
 // newTiny makes a server like NewServer, but one that cuts exports small. With
 // a fault, its calls and file operations are places to die.
-func newTiny(ctx context.Context, place storage, f *fault) (*Server, error) {
-	opts := serving{storage: place, Listen: "127.0.0.1:0", MaxResource: 1 << 20, Grace: time.Second, Audit: "off"}
+func newTiny(ctx context.Context, o order, f *fault) (*Server, error) {
+	opts := serving{storage: o.storage, Listen: "127.0.0.1:0", MaxResource: 1 << 20, Grace: time.Second, Audit: "off"}
 	st, err := openStore(ctx, opts.storage)
 	if err != nil {
 		return nil, err
@@ -95,17 +106,26 @@ func newTiny(ctx context.Context, place storage, f *fault) (*Server, error) {
 	}
 	cfg := tinyUnits()
 	cfg.Store, cfg.Files, cfg.Now, cfg.NewID = s.store, s.files, time.Now, newID
-	work := engine.Config{Store: s.store, Now: time.Now, Log: log, Handlers: map[string]engine.Handler{export.Kind: export.New(cfg)}}
-	if place.Store != "" {
+	exports := export.New(cfg)
+	purges := purge.New(purge.Config{
+		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID,
+		Server: audit.Client, Sweep: exports.SweepErased, Parts: exports.EachPart,
+	})
+	work := engine.Config{
+		Store: s.store, Now: time.Now, Log: log, Workers: o.Workers,
+		Handlers: map[string]engine.Handler{export.Kind: exports, purge.Kind: purges, purge.BulkKind: purges},
+	}
+	if o.Store != "" {
 		work.Lease = sharedLease
 	}
 	s.engine = engine.New(work)
+	s.http.Handler = unseen(s.http.Handler)
 	return s, nil
 }
 
 // serveAsChild serves like serve.
 func serveAsChild(ctx context.Context, o order, f *fault) error {
-	s, err := newTiny(ctx, o.storage, f)
+	s, err := newTiny(ctx, o, f)
 	if err != nil {
 		return err
 	}
@@ -134,8 +154,9 @@ type victim struct {
 	stdin  io.Closer
 	told   chan string
 	stderr *bytes.Buffer
-	died   string // where it killed itself
-	calls  int64  // how many there were, if it ended by itself
+	died   string   // where it killed itself
+	calls  int64    // how many there were, if it ended by itself
+	units  []string // that it ended, with their states
 }
 
 func startVictim(t *testing.T, o order) *victim {
@@ -174,16 +195,24 @@ func startVictim(t *testing.T, o order) *victim {
 // next is the next thing that the child says; false when it has ended.
 func (c *victim) next() (word, rest string, ok bool) {
 	line, ok := <-c.told
+	word, rest = c.hears(line)
+	return word, rest, ok
+}
+
+// hears notes what the child says.
+func (c *victim) hears(line string) (word, rest string) {
 	word, rest, _ = strings.Cut(line, " ")
 	switch word {
 	case "dies":
 		c.died = rest
+	case "unit":
+		c.units = append(c.units, strings.TrimSpace(rest))
 	case "calls":
 		if err := json.Unmarshal([]byte(rest), &c.calls); err != nil {
 			c.Fatal(err)
 		}
 	}
-	return word, rest, ok
+	return word, rest
 }
 
 // await waits until the child says a word; false when it has ended before.

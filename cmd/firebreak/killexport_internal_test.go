@@ -36,6 +36,7 @@ type killed struct {
 	request string // the kick-off, below the base
 	job     string // its id, once the kick-off was acknowledged
 	unheard bool   // a kick-off was sent that nobody answered
+	key     string // the Idempotency-Key, where there are several exports
 }
 
 // told is what a child answered.
@@ -55,7 +56,7 @@ func (k *killed) ask(url string) (told, bool) {
 		k.Fatal(err)
 	}
 	req.Header.Set("Prefer", "respond-async")
-	req.Header.Set("Idempotency-Key", "the one export")
+	req.Header.Set("Idempotency-Key", "the one export"+k.key)
 	req.Close = true
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

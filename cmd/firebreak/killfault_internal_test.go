@@ -18,13 +18,24 @@ import (
 // the files. Points count from 1: an odd one comes before a call, the even one
 // behind it comes after the same call.
 type fault struct {
-	point int64  // 0: none
-	call  string // or after the first call of this name; "": none
-	calls atomic.Int64
+	point  int64  // 0: none
+	call   string // or after the first call of this name; "": none
+	hold   string // the call after whose first return points begin to count; "": they count from the start
+	refuse string // the unit whose first erasures fail; "": none
+	late   string // the call that waits until the last unit of a purge begins; "": none
+	calls  atomic.Int64
+
+	finishing chan struct{} // the last unit of a purge has been claimed
+
+	held    atomic.Bool
+	refused atomic.Int64
 }
 
 // at notes a call, and returns what is to be done after it.
 func (f *fault) at(call string) (after func()) {
+	if f.hold != "" && !f.held.Load() {
+		return func() {}
+	}
 	n := f.calls.Add(1)
 	switch f.point {
 	case 2*n - 1:
@@ -97,12 +108,12 @@ func (s faultyStore) Create(ctx context.Context, j job.Job, us []job.Unit, l sto
 }
 
 func (s faultyStore) Job(ctx context.Context, t store.Tenant, who store.Owner, id string) (job.Job, error) {
-	defer s.fault.at("Job")()
+	defer s.fault.asked(ctx, "Job")()
 	return s.Store.Job(ctx, t, who, id)
 }
 
 func (s faultyStore) Peek(ctx context.Context, t store.Tenant, id string) (job.Job, error) {
-	defer s.fault.at("Peek")()
+	defer s.fault.asked(ctx, "Peek")()
 	return s.Store.Peek(ctx, t, id)
 }
 
@@ -110,7 +121,7 @@ func (s faultyStore) Update(ctx context.Context, t store.Tenant, id string, f fu
 	defer s.fault.at("Update")()
 	j, err := s.Store.Update(ctx, t, id, f)
 	if err == nil && j.State.Final() {
-		tell("ended", j.State)
+		tell("ended", j.State, j.Kind)
 	}
 	return j, err
 }
@@ -132,7 +143,11 @@ func (s faultyStore) Add(ctx context.Context, f store.Fence, us []job.Unit) erro
 
 func (s faultyStore) Claim(ctx context.Context, kinds []string, lease time.Duration) (job.Unit, store.Fence, error) {
 	defer s.fault.at("Claim")()
-	return s.Store.Claim(ctx, kinds, lease)
+	u, f, err := s.Store.Claim(ctx, kinds, lease)
+	if err == nil && u.ID == "2-finish" && s.fault.finishing != nil {
+		close(s.fault.finishing)
+	}
+	return u, f, err
 }
 
 func (s faultyStore) Renew(ctx context.Context, f store.Fence, lease time.Duration) error {
@@ -150,7 +165,7 @@ func (s faultyStore) End(ctx context.Context, f store.Fence, e job.UnitEnd) erro
 }
 
 func (s faultyStore) Tally(ctx context.Context, t store.Tenant, id string) (job.Tally, error) {
-	defer s.fault.at("Tally")()
+	defer s.fault.asked(ctx, "Tally")()
 	return s.Store.Tally(ctx, t, id)
 }
 
@@ -165,6 +180,9 @@ func (s faultyStore) Referrers(ctx context.Context, t store.Tenant, at store.Tic
 }
 
 func (s faultyStore) AddFinds(ctx context.Context, f store.Fence, ids []fhir.ID) error {
+	if !ofPurge(f) {
+		s.fault.delays(ctx, "AddFinds")
+	}
 	defer s.fault.at("AddFinds")()
 	return s.Store.AddFinds(ctx, f, ids)
 }
@@ -175,6 +193,7 @@ func (s faultyStore) Finds(ctx context.Context, t store.Tenant, id string, after
 }
 
 func (s faultyStore) AddMembers(ctx context.Context, f store.Fence, patients []string) error {
+	s.fault.delays(ctx, "AddMembers")
 	defer s.fault.at("AddMembers")()
 	return s.Store.AddMembers(ctx, f, patients)
 }
@@ -215,8 +234,18 @@ func (d faultyFiles) Open(ctx context.Context, name string) (files.File, error) 
 }
 
 func (d faultyFiles) Remove(ctx context.Context, names ...string) error {
-	defer d.fault.at("Remove of files")()
-	return d.Files.Remove(ctx, names...)
+	for _, name := range names {
+		if err := d.remove(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove removes one of several files: a process may die between two.
+func (d faultyFiles) remove(ctx context.Context, name string) error {
+	defer d.fault.at("Remove of a file")()
+	return d.Files.Remove(ctx, name)
 }
 
 func (d faultyFiles) Folders(ctx context.Context) ([]string, error) {

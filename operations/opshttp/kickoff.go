@@ -1,6 +1,8 @@
 package opshttp
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
@@ -106,7 +108,8 @@ func formatOnly(query url.Values) bool {
 	return len(query) == 0 || len(query) == 1 && query.Has("_format")
 }
 
-// idempotencyKey is the client's Idempotency-Key; "" where it sent none.
+// idempotencyKey is a hash of the client's Idempotency-Key, which may say
+// anything; "" where it sent none.
 func idempotencyKey(r *http.Request) (string, error) {
 	keys := r.Header.Values("Idempotency-Key")
 	switch {
@@ -115,7 +118,8 @@ func idempotencyKey(r *http.Request) (string, error) {
 	case len(keys) > 1 || keys[0] == "" || len(keys[0]) > 255:
 		return "", fhir.Errorf(fhir.Invalid, "Idempotency-Key is one value of 1 to 255 characters")
 	}
-	return keys[0], nil
+	sum := sha256.Sum256([]byte(keys[0]))
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // requestURL is the URL that the client sent, as the client sees the server.

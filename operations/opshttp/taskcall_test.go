@@ -51,7 +51,7 @@ func TestATaskIsCalledWithTheParametersOfTheURLOrTheBody(t *testing.T) {
 	} {
 		w := newChores(t, 0)
 		w.is(what, w.sendBody("/Group/g-1/$chore"+c.query, c.body, "Idempotency-Key", "k", "Prefer", "handling=lenient"), 202, "")
-		want := []opshttp.TaskCall{{Route: "group", ID: "g-1", Params: c.want, Lenient: true, Key: "k"}}
+		want := []opshttp.TaskCall{{Route: "group", ID: "g-1", Params: c.want, Lenient: true, Key: "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a"}}
 		if d := cmp.Diff(want, w.asked); d != "" {
 			t.Errorf("%s: the operation was called with %s", what, d)
 		}

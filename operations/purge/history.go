@@ -78,6 +78,8 @@ func (h *history) add(g *gathering, v *store.Version) {
 		made: v.Detached, in: slices.Sorted(slices.Values(v.Patients)),
 	}
 	switch {
+	case v.Deleted && v.ID.Type == "Patient" && g.others[v.ID.ID]:
+		one.concern = selection.About
 	case v.Deleted && slices.Contains(v.Patients, g.patient):
 		one.concern, one.direct = selection.Names, true // unless there is a version before
 	case !v.Deleted:
@@ -173,6 +175,8 @@ func (h history) decide(at store.Tick, shared Shared) decision {
 	d.erase = refs(old, func(v version) bool { return v.concern >= least })
 	switch {
 	case len(later) > 0 || concern < least:
+	case old[0].deleted && !canGo(h.id.Type): // its tombstone stays, which has no more than ids
+		d.erase = refs(old[1:], func(version) bool { return true })
 	case old[0].deleted:
 		d.whole, d.erase = true, refs(old, func(version) bool { return true })
 	default:

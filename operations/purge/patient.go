@@ -39,7 +39,7 @@ func (a attempt) patient(ctx context.Context) (job.UnitEnd, error) {
 	if err := a.cfg.Store.Announce(ctx, a.fence, g.holders); err != nil {
 		return job.UnitEnd{}, err
 	}
-	for _, step := range []func(context.Context, *gathering) error{a.list, a.void, a.detach, a.erase, a.void} {
+	for _, step := range []func(context.Context, *gathering) error{a.list, a.void, a.voidUnsaid, a.detach, a.erase, a.void} {
 		if err := step(ctx, g); err != nil {
 			return job.UnitEnd{}, err
 		}

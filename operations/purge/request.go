@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"firebreak/auth"
@@ -201,7 +202,7 @@ var choices = map[string][]string{
 func (r *Request) set(p fhir.Parameter) error {
 	may, ok := choices[p.Name]
 	if !ok {
-		return fhir.Errorf(fhir.Invalid, "a parameter is not known; there are _shared, _audit and _verify, and patientId for Patient/$bulk-purge").With(fhir.CodeNotSupported)
+		return fhir.Errorf(fhir.Invalid, "the parameter %s is not known; there are _shared, _audit and _verify, and patientId for Patient/$bulk-purge", shown(p.Name)).With(fhir.CodeNotSupported)
 	}
 	if !slices.Contains(may, p.Value) {
 		return fhir.Errorf(fhir.Invalid, "%s is one of %v", p.Name, may).With(fhir.CodeValue)
@@ -218,6 +219,14 @@ func (r *Request) set(p fhir.Parameter) error {
 		r.Full = p.Value == "full"
 	}
 	return nil
+}
+
+// shown is a name as it may be repeated to the client: what can be one.
+func shown(name string) string {
+	if fhir.CheckID(strings.TrimPrefix(name, "_")) != nil {
+		return "of this name"
+	}
+	return name
 }
 
 // known is a name that may be repeated to the client.

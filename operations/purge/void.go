@@ -49,19 +49,36 @@ func (a attempt) forget(ctx context.Context, parts []job.Part) error {
 // Encounter of her child. No record says where those are, so files with
 // resources of their types are read. There are seldom any.
 func (a attempt) voidFiles(ctx context.Context) error {
-	noted := map[string]map[string]bool{}
+	var names []string
 	err := a.units(ctx, a.job, func(_ job.Unit, what did) error {
-		for _, name := range what.Unsaid {
-			typ, id, _ := strings.Cut(name, "/")
-			if noted[typ] == nil {
-				noted[typ] = map[string]bool{}
-			}
-			noted[typ][id] = true
-		}
+		names = union(names, what.Unsaid)
 		return nil
 	})
-	if err != nil || len(noted) == 0 {
+	if err != nil {
 		return err
+	}
+	return a.voidWith(ctx, names)
+}
+
+// voidUnsaid is voidFiles for one patient, before the first erasure: should the
+// job be stopped, nobody finds these files again.
+func (a attempt) voidUnsaid(ctx context.Context, g *gathering) error {
+	_, unsaid := g.found.far()
+	return a.voidWith(ctx, unsaid)
+}
+
+// voidWith voids the files that hold one of the resources.
+func (a attempt) voidWith(ctx context.Context, names []string) (err error) {
+	if len(names) == 0 {
+		return nil
+	}
+	noted := map[string]map[string]bool{}
+	for _, name := range names {
+		typ, id, _ := strings.Cut(name, "/")
+		if noted[typ] == nil {
+			noted[typ] = map[string]bool{}
+		}
+		noted[typ][id] = true
 	}
 	var held []job.Part
 	err = a.cfg.Parts(ctx, a.fence.Tenant, func(p job.Part) error {
