@@ -39,6 +39,7 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	seen     observation
+	traffic  traffic
 	operator *operator
 }
 
@@ -135,6 +136,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	purges := purge.New(purge.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID, Lifetime: s.opts.PurgeLifetime,
 		Server: audit.Client, Sweep: sweepErased(exports), Parts: exports.EachPart, Tell: s.opts.AnnouncePurged, Record: s.record(),
+		Busy: s.traffic.busy,
 	})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
@@ -146,6 +148,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	}
 	e := echo.New()
 	s.seen.install(e, s.store)
+	e.Pre(s.traffic.count)
 	fhirhttp.Install(e, fhirhttp.Config{Origin: origin, CORS: cors, NewID: newID, Now: time.Now, Log: s.log, Tenants: s.opts.isTenant})
 	links, err := s.opts.links(ctx, s.store)
 	if err != nil {

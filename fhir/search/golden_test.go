@@ -30,12 +30,7 @@ func TestTermsAreThoseOfTheReferenceEngine(t *testing.T) {
 				got[term.Param] = append(got[term.Param], term.Value)
 			}
 			if typ == "Bundle" { // what it holds is no reference to the engine
-				for _, held := range gjson.GetBytes(body, "entry.#.resource").Array() {
-					if !held.Get("id").Exists() {
-						continue
-					}
-					want["_ref"] = append(want["_ref"], held.Get("resourceType").String()+"/"+held.Get("id").String())
-				}
+				want["_ref"] = append(want["_ref"], held(body)...)
 			}
 			for name, values := range want {
 				slices.Sort(values) // JavaScript sorts by UTF-16
@@ -46,6 +41,16 @@ func TestTermsAreThoseOfTheReferenceEngine(t *testing.T) {
 			}
 		})
 	}
+}
+
+// held are the resources of a Bundle that have an id.
+func held(bundle []byte) (ids []string) {
+	for _, one := range gjson.GetBytes(bundle, "entry.#.resource").Array() {
+		if one.Get("id").Exists() {
+			ids = append(ids, one.Get("resourceType").String()+"/"+one.Get("id").String())
+		}
+	}
+	return ids
 }
 
 func TestEveryResourceHasGoldenAnswers(t *testing.T) {

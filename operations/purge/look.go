@@ -50,22 +50,11 @@ func (a attempt) residue(ctx context.Context, g *gathering, seen map[fhir.ID]boo
 		}
 		return a.residue(ctx, g, seen, gone)
 	}
-	var named []fhir.ID
-	for _, r := range found {
-		switch r.Kind {
-		case store.OfVersion, store.OfReference, store.OfCompartment:
-			later := r.ID.Type == "Group" && a.unit.Phase != finishing // the last unit detaches it
-			if !later && !seen[r.ID] && !slices.Contains(named, r.ID) {
-				named = append(named, r.ID)
-			}
-		case store.OfIndex:
-			return errLeft
-		default: // another unit may be at it just now; the last one looks again
-			if a.unit.Phase == finishing {
-				return errLeft
-			}
-		}
+	named, err := a.suspects(found)
+	if err != nil {
+		return err
 	}
+	named = slices.DeleteFunc(named, func(id fhir.ID) bool { return seen[id] })
 	// What is there may have been written after the instant, or be kept.
 	return g.histories(ctx, named, func(h history) error {
 		d := h.decide(a.at, a.request.Shared)
@@ -74,4 +63,27 @@ func (a attempt) residue(ctx context.Context, g *gathering, seen map[fhir.ID]boo
 		}
 		return nil
 	})
+}
+
+// suspects are the resources of findings, once each; an error if there is
+// something else that must not be. Before the last unit other units may be at
+// parts, members and finds just now, and Groups are not detached.
+func (a attempt) suspects(found []store.Residue) (ids []fhir.ID, err error) {
+	last := a.unit.Phase == finishing
+	for _, r := range found {
+		switch r.Kind {
+		case store.OfVersion, store.OfReference, store.OfCompartment:
+			if last || r.ID.Type != "Group" {
+				ids = append(ids, r.ID)
+			}
+		case store.OfIndex:
+			return nil, errLeft
+		default:
+			if last {
+				return nil, errLeft
+			}
+		}
+	}
+	slices.SortFunc(ids, compareIDs)
+	return slices.Compact(ids), nil
 }

@@ -204,33 +204,29 @@ func (a attempt) put(ctx context.Context, puts []store.Put) error {
 // and other writers wait for that.
 const erasePage = 250
 
-// erase removes the versions, in order.
+// erase removes the versions, in order. A resource goes in one commit, if it
+// fits into one.
 func (a attempt) erase(ctx context.Context, g *gathering) error {
-	batch := make([]store.VersionRef, 0, erasePage)
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		n, err := a.cfg.Store.Erase(ctx, a.fence, batch)
-		g.erased, batch = g.erased.Add(n), batch[:0]
-		return err
-	}
-	for _, rs := range [][]resource{g.found.shared, g.found.gone} {
-		for _, r := range rs {
-			if len(batch)+len(r.versions) > erasePage { // so that a resource goes at once, if it can
-				if err := flush(); err != nil {
-					return err
-				}
+	var batch []store.VersionRef
+	for _, r := range slices.Concat(g.found.shared, g.found.gone) {
+		if len(batch)+len(r.versions) > erasePage {
+			if err := a.eraseAll(ctx, g, batch); err != nil {
+				return err
 			}
-			for _, v := range r.versions {
-				if batch = append(batch, v); len(batch) < erasePage {
-					continue
-				}
-				if err := flush(); err != nil {
-					return err
-				}
-			}
+			batch = batch[:0]
 		}
+		batch = append(batch, r.versions...)
 	}
-	return flush()
+	return a.eraseAll(ctx, g, batch)
+}
+
+func (a attempt) eraseAll(ctx context.Context, g *gathering, versions []store.VersionRef) error {
+	for page := range slices.Chunk(versions, erasePage) {
+		n, err := a.cfg.Store.Erase(ctx, a.fence, page)
+		if err != nil {
+			return err
+		}
+		g.erased = g.erased.Add(n)
+	}
+	return nil
 }

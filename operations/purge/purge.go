@@ -88,6 +88,9 @@ type Config struct {
 	// Tell has the owners of exports that held some of a record hear of what is
 	// erased of it, by store.Notices, until these exports expire.
 	Tell bool
+	// Busy tells whether others than purges need the machine now; then purges
+	// use half of it. nil: never.
+	Busy func() bool
 	// Record is told of each job that did all it was to do. An error has it
 	// told again. nil: nobody is told.
 	Record func(ctx context.Context, e job.Event) error
@@ -116,6 +119,7 @@ func New(cfg Config) *Purge {
 	if cfg.Record == nil {
 		cfg.Record = func(context.Context, job.Event) error { return nil }
 	}
+	cfg.Store = politely(cfg.Store, cfg.Busy)
 	return &Purge{cfg: cfg}
 }
 
