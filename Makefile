@@ -82,7 +82,7 @@ test-standin: ## run the tests of the stand-in for MongoDB itself (needs root on
 	cd $(dir $(STANDIN)) && go mod tidy -diff && go vet ./... && go test -count=1 ./...
 
 .PHONY: torture
-torture: ## kill and cut the power at every call in turn (about ten minutes on 2 cores; much longer with FIREBREAK_TEST_MONGODB_CTL)
+torture: ## kill and cut the power at every call in turn (about forty minutes on 2 cores; much longer with FIREBREAK_TEST_MONGODB_CTL)
 	FIREBREAK_TORTURE=1 go test -count=1 -run 'Kill|PowerCut' -timeout 120m ./cmd/firebreak ./store/...
 
 .PHONY: fuzz

@@ -24,7 +24,7 @@ type purgeCommand struct {
 	Patient []string `help:"Remove the records of these Patients." xor:"whose" placeholder:"ID"`
 	Group   string   `help:"Remove the records of the members of this Group." xor:"whose" placeholder:"ID"`
 	Shared  string   `help:"What becomes of resources about others that name the patient: ${enum}. detach replaces the references; delete removes them, but no other Patient and no Group; keep leaves them." enum:"detach,delete,keep" default:"detach"`
-	Audit   bool     `help:"Remove AuditEvents that clients wrote too. The server's own stay."`
+	Audit   bool     `name:"with-audit" help:"Remove AuditEvents that clients wrote too. The server's own stay."`
 	Verify  bool     `help:"Read every resource of the server for what was erased, before the end. For a Group that is always done."`
 	Yes     bool     `help:"Do not ask before it starts."`
 	clientToken
