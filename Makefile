@@ -17,6 +17,10 @@ VERSITYGW_BIN     := $(CURDIR)/.tools/$(VERSITYGW_VERSION)/versitygw
 
 # The packages where goroutines meet.
 RACE     ?= ./operations/... ./store/... ./cmd/...
+
+# What runs without the race detector alone, as it kills processes or reads
+# every byte, and takes minutes with it. Others go through the same code.
+NOT_RACED ?= AfterAKillAtAnyCall|AfterKillsAtRandom|NothingIsLeft|AKillDoesNotUndoIt|ThatOneAlone|Bench|EveryRow
 FUZZTIME ?= 20s
 DATA     ?=
 STORE    ?=
@@ -48,7 +52,7 @@ test: ## run all tests, but those that need real servers
 
 .PHONY: race
 race: ## run the tests of RACE= under the race detector (needs a C compiler)
-	CI= CGO_ENABLED=1 go test -race $(RACE)
+	CI= CGO_ENABLED=1 go test -race -skip '$(NOT_RACED)' $(RACE)
 
 .PHONY: test-engines
 test-engines: test-openid test-s3 test-mongodb ## run the tests that need real servers

@@ -290,16 +290,27 @@ func TestEveryOperationOfTheCapabilityStatementAnswers(t *testing.T) {
 	}
 	for _, r := range c.Rest[0].Resource {
 		for _, op := range r.Operation {
-			path := "/" + r.Type + "/$" + op.Name
-			if r.Type == "Group" {
-				path = "/Group/g/$" + op.Name
+			name := r.Type + "/$" + op.Name
+			switch name {
+			case "Patient/$purge":
+				s.is(name, s.do(http.MethodPost, "/Patient/p/$purge", "", "Prefer", "respond-async"), 202)
+			case "Patient/$bulk-purge":
+				s.is(name, s.do(http.MethodPost, "/Patient/$bulk-purge?patientId=p", "", "Prefer", "respond-async"), 202)
+			case "Group/$purge":
+				s.is(name, s.do(http.MethodPost, "/Group/g/$purge", "", "Prefer", "respond-async"), 202)
+			case "Group/$export":
+				s.kickoff("/Group/g/$export")
+			default:
+				s.kickoff("/" + name)
 			}
-			s.kickoff(path)
-			found[r.Type] = op.Definition
+			found[name] = op.Definition
 		}
 	}
-	const definition = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
-	want := map[string]string{"": definition + "export", "Patient": definition + "patient-export", "Group": definition + "group-export"}
+	const definition, ballot = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/", "http://hl7.org/fhir/OperationDefinition/"
+	want := map[string]string{
+		"": definition + "export", "Patient/$export": definition + "patient-export", "Group/$export": definition + "group-export",
+		"Patient/$purge": ballot + "Patient-purge", "Group/$purge": ballot + "Group-purge", "Patient/$bulk-purge": "https://docs.kodjin.com/operation-bulk-purge",
+	}
 	if d := cmp.Diff(want, found); d != "" {
 		t.Errorf("operations: %s", d)
 	}
