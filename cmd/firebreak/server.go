@@ -118,7 +118,7 @@ func isLoopback(addr string) (bool, error) {
 // newService makes the interactions over a store.
 func newService(st store.Store, maxResource int) *interaction.Service {
 	return interaction.New(interaction.Config{
-		Store: st, NewID: newID, NewBatchID: newULID, Limits: interaction.Limits{Resource: maxResource},
+		Store: st, NewID: newID, NewBatchID: newULID, Limits: interaction.Limits{Resource: maxResource}, Server: audit.Client,
 	})
 }
 

@@ -28,12 +28,15 @@ type Limits struct {
 	Resource int // bytes of one resource; 0: no limit
 }
 
-// Config is what New needs; all but Limits must be set.
+// Config is what New needs; all but Limits and Server must be set.
 type Config struct {
 	Store      Store
 	NewID      func() string // the logical id of a resource that is created
 	NewBatchID func() ulid.ULID
 	Limits     Limits
+	// Server is the client that owns what the server itself records. Nobody else
+	// may write to its AuditEvents. "": there is none.
+	Server string
 }
 
 // Service does interactions. It may be used by many goroutines at once.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"firebreak/auth"
 	"firebreak/fhir"
@@ -105,6 +106,9 @@ func (s *Service) expect(ctx context.Context, p auth.Principal, id fhir.ID, when
 // write commits one Put and shows what came of it.
 func (s *Service) write(ctx context.Context, p auth.Principal, put store.Put) (Shown, error) {
 	r := put.Resource
+	if err := s.mayWrite(ctx, p, r.ID); err != nil {
+		return Shown{}, err
+	}
 	put.Owner = ownerOf(p)
 	if !put.Delete {
 		put.Terms = search.Terms(r.ID.Type, r.ID.ID, r.Body)
@@ -124,11 +128,34 @@ func (s *Service) write(ctx context.Context, p auth.Principal, put store.Put) (S
 	return shown, nil
 }
 
+// mayWrite refuses AuditEvents that the server made: what it recorded stands.
+func (s *Service) mayWrite(ctx context.Context, p auth.Principal, ids ...fhir.ID) error {
+	events := slices.DeleteFunc(slices.Clone(ids), func(id fhir.ID) bool { return id.Type != "AuditEvent" })
+	if s.cfg.Server == "" || len(events) == 0 {
+		return nil
+	}
+	there, err := s.cfg.Store.Get(ctx, tenantOf(p), events...)
+	if err != nil {
+		return explain(err)
+	}
+	if slices.ContainsFunc(there, func(v store.Version) bool { return v.Owner.Client == s.cfg.Server }) {
+		return fhir.Errorf(fhir.Forbidden, "an AuditEvent that this server recorded cannot be changed or deleted")
+	}
+	return nil
+}
+
 // PutAll writes many resources under their own ids, all or none of them, in
 // the order of the results. They have been read by Reader.
 func (s *Service) PutAll(ctx context.Context, p auth.Principal, rs []fhir.Resource) ([]store.Applied, error) {
 	if len(rs) == 0 {
 		return nil, nil
+	}
+	ids := make([]fhir.ID, len(rs))
+	for i, r := range rs {
+		ids[i] = r.ID
+	}
+	if err := s.mayWrite(ctx, p, ids...); err != nil {
+		return nil, err
 	}
 	puts := make([]store.Put, 0, len(rs))
 	for i, r := range rs {

@@ -113,8 +113,10 @@ type Part struct {
 	Count    int64    `json:"count"` // lines
 	Size     int64    `json:"size"`  // bytes
 	SHA256   string   `json:"sha256"`
-	// Patients are the ids of the patients in whose compartments its resources
-	// are. They are stored as rows and not read back with the part.
+	// Patients are those by whom an erasure finds the part: the patients in whose
+	// compartments its resources are, or whom they name, by id; and as "Type/id"
+	// resources in it that may be erased with a patient whom they do not name.
+	// They are stored as rows and not read back with the part.
 	Patients []string `json:"-"`
 	// Joins are the IDs of dropped parts whose patients this one has too.
 	Joins []string `json:"-"`

@@ -57,7 +57,9 @@ type Operation struct {
 	// Manifest renders the result of a job that is ready. fileURL is the URL
 	// of a file, by the name that Find knows.
 	Manifest func(ctx context.Context, j job.Job, fileURL func(p job.Part, name string) string) ([]byte, error)
-	// Find finds a public file by the last segment of its URL; store.ErrNotFound.
+	// Find finds a public file by the last segment of its URL; store.ErrNotFound,
+	// or store.ErrGone with the file's category, type and number if it was
+	// removed by an erasure.
 	Find func(ctx context.Context, j job.Job, name string) (job.Part, error)
 	// May refuses a file of a job to a principal that may not read what can be
 	// in it. The token at hand may be a narrower one than that of the kick-off.

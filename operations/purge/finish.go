@@ -49,7 +49,7 @@ func (a attempt) finish(ctx context.Context) (job.UnitEnd, error) {
 	if a.request.Full {
 		steps = append(steps, a.lookEverywhere)
 	}
-	for _, step := range steps {
+	for _, step := range append(steps, a.downloadsEnd) {
 		if err := step(ctx); err != nil {
 			return job.UnitEnd{}, err
 		}

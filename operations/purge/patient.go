@@ -54,6 +54,9 @@ func (a attempt) patient(ctx context.Context) (job.UnitEnd, error) {
 			return job.UnitEnd{}, err
 		}
 	}
+	if !a.voided.IsZero() {
+		what.Voided = *a.voided
+	}
 	doc, err := json.Marshal(what)
 	return job.UnitEnd{State: job.Succeeded, Counts: job.Counts{Resources: total.Resources}, Result: doc}, err
 }

@@ -147,6 +147,7 @@ type attempt struct {
 	fence   store.Fence
 	request Request
 	at      store.Tick // what is later stays
+	voided  *time.Time // when it last voided a file; zero: never
 }
 
 // Run is what the engine calls for each unit.
@@ -155,7 +156,7 @@ func (x *Purge) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	a := attempt{Purge: x, job: j, unit: u, fence: f, request: r, at: store.TickOf(j.TransactionTime)}
+	a := attempt{Purge: x, job: j, unit: u, fence: f, request: r, at: store.TickOf(j.TransactionTime), voided: new(time.Time)}
 	switch u.Phase {
 	case planning:
 		return a.plan(ctx)
@@ -235,8 +236,9 @@ type did struct {
 	// What goes and is not in the compartment of the patient: by this the files
 	// of exports are found that hold it. Unsaid are those of which that is not
 	// said, so that files are read for them.
-	Far    []string `json:"far,omitempty"`
-	Unsaid []string `json:"unsaid,omitempty"`
+	Far    []string  `json:"far,omitempty"`
+	Unsaid []string  `json:"unsaid,omitempty"`
+	Voided time.Time `json:"voided,omitzero"` // when it last voided a file
 	// Of the first unit, of a group: members that are no patients of this server.
 	LeftOut int `json:"leftOut,omitempty"`
 	// Of the last unit.

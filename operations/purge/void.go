@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"firebreak/operations/job"
 	"firebreak/store"
@@ -34,6 +35,10 @@ func (a attempt) void(ctx context.Context, g *gathering) error {
 
 // forget removes the bytes of void parts.
 func (a attempt) forget(ctx context.Context, parts []job.Part) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	*a.voided = a.cfg.Now()
 	names := make([]string, len(parts))
 	for i, p := range parts {
 		names[i] = p.Name
@@ -150,4 +155,30 @@ func nextID(r *bufio.Reader) (id string, err error) {
 		whole = append(whole, line...)
 	}
 	return gjson.GetBytes(whole, "id").String(), err
+}
+
+// cutOff is how long a download may go on of a file that was voided: it looks
+// once a second whether it was.
+const cutOff = 1200 * time.Millisecond
+
+// downloadsEnd returns when no download of a file that the job voided goes on.
+func (a attempt) downloadsEnd(ctx context.Context) error {
+	last := *a.voided
+	err := a.units(ctx, a.job, func(_ job.Unit, what did) error {
+		if what.Voided.After(last) {
+			last = what.Voided
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	rest := time.NewTimer(last.Add(cutOff).Sub(a.cfg.Now()))
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
