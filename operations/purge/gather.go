@@ -46,13 +46,13 @@ type gathering struct {
 	attempt
 	patient string
 	quoted  []byte          // how a reference to the patient is written
-	others  map[string]bool // patients of the job, this one too
+	asked   map[string]bool // the patients of the job, this one too
 	// set judges what is about the patients of the job, record what names what
 	// goes with this one; first is record without what goes as it names that.
 	set, record, first *selection.Record
 	found              findings
 	seen               map[fhir.ID]bool
-	undated            []fhir.ID        // what depends on what else is of the record
+	waiting            []fhir.ID        // what depends on what else is of the record
 	fresh              []fhir.ID        // of the record since it was last asked who mentions it
 	binary             map[fhir.ID]bool // what versions name that go
 	going              map[fhir.ID][]int64
@@ -75,7 +75,12 @@ func (a attempt) gather(ctx context.Context, patient string) (*gathering, error)
 	}
 	g := a.gathering(patients, patient)
 	g.fresh = []fhir.ID{{Type: "Patient", ID: patient}}
-	for _, step := range []func(context.Context) error{g.closure, g.binaries, g.closure, g.targets, g.deletions, g.closure, g.rest, g.binaries, g.closure, g.rest} {
+	// What is about the record comes first, as all else is judged by it. A Binary
+	// may be found by way of the rest too, and has mentions of its own.
+	for _, step := range []func(context.Context) error{
+		g.closure, g.binaries, g.closure, g.targets, g.deletions, g.closure, g.rest,
+		g.binaries, g.closure, g.rest,
+	} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -90,7 +95,7 @@ func (a attempt) gathering(patients map[string]bool, patient string) *gathering 
 		mine = []string{patient}
 	}
 	return &gathering{
-		attempt: a, patient: patient, quoted: []byte(`"Patient/` + patient + `"`), others: patients,
+		attempt: a, patient: patient, quoted: []byte(`"Patient/` + patient + `"`), asked: patients,
 		set: selection.NewRecord(all), record: selection.NewRecord(mine), first: selection.NewRecord(mine),
 		seen: map[fhir.ID]bool{}, binary: map[fhir.ID]bool{}, going: map[fhir.ID][]int64{},
 	}
@@ -133,7 +138,7 @@ func (g *gathering) mentioning(ctx context.Context, targets []fhir.ID) error {
 			}
 			g.seen[id] = true
 			if dependent(id.Type) {
-				g.undated = append(g.undated, id)
+				g.waiting = append(g.waiting, id)
 			} else {
 				fresh = append(fresh, id)
 			}
@@ -148,14 +153,14 @@ func (g *gathering) judge(h history) error {
 	if h.concern(g.at) == selection.About {
 		g.add(h)
 	} else {
-		g.undated = append(g.undated, h.id)
+		g.waiting = append(g.waiting, h.id)
 	}
 	return nil
 }
 
 // elsewhere tells of a Patient whose record another unit of the job is for.
 func (g *gathering) elsewhere(id fhir.ID) bool {
-	return g.patient != "" && id.Type == "Patient" && id.ID != g.patient && g.others[id.ID]
+	return g.patient != "" && id.Type == "Patient" && id.ID != g.patient && g.asked[id.ID]
 }
 
 // leaves tells whether a resource is left to another unit of the job: what is
@@ -165,14 +170,14 @@ func (g *gathering) leaves(h history) bool {
 	if len(old) == 0 || g.patient == "" || h.id.Type == "Patient" {
 		return false
 	}
-	first := slices.IndexFunc(old[0].in, func(p string) bool { return p == g.patient || g.others[p] })
+	first := slices.IndexFunc(old[0].in, func(p string) bool { return p == g.patient || g.asked[p] })
 	return first >= 0 && old[0].in[first] != g.patient
 }
 
 // dependents judges again what depends on the record, which has grown.
 func (g *gathering) dependents(ctx context.Context) error {
-	all := g.undated
-	g.undated = slices.DeleteFunc(slices.Clone(all), func(id fhir.ID) bool { return dependent(id.Type) })
+	all := g.waiting
+	g.waiting = slices.DeleteFunc(slices.Clone(all), func(id fhir.ID) bool { return dependent(id.Type) })
 	again := slices.DeleteFunc(slices.Clone(all), func(id fhir.ID) bool { return !dependent(id.Type) })
 	return g.histories(ctx, again, g.judge)
 }
@@ -182,13 +187,13 @@ func (g *gathering) deletions(ctx context.Context) error {
 	if g.request.Shared != Delete {
 		return nil
 	}
-	all := g.undated
-	g.undated = nil
+	all := g.waiting
+	g.waiting = nil
 	return g.histories(ctx, all, func(h history) error {
 		if h.decide(g.at, Delete).about {
 			g.add(h)
 		} else {
-			g.undated = append(g.undated, h.id)
+			g.waiting = append(g.waiting, h.id)
 		}
 		return nil
 	})
@@ -197,11 +202,11 @@ func (g *gathering) deletions(ctx context.Context) error {
 // targets looks whether the other targets of a Provenance are of the records of
 // other patients of the job. Then it goes, though they go later.
 func (g *gathering) targets(ctx context.Context) error {
-	if len(g.others) < 2 {
+	if len(g.asked) < 2 {
 		return nil // what is about the patient is there already
 	}
 	var targets []fhir.ID
-	err := g.versions(ctx, g.undated, func(v *store.Version) error {
+	err := g.versions(ctx, g.waiting, func(v *store.Version) error {
 		for _, t := range search.Terms(v.ID.Type, v.ID.ID, v.Body) {
 			if ref := fhir.ParseReference(t.Value, r4.IsType); t.Param == "target" && ref.Local() {
 				targets = append(targets, ref.Target())
@@ -218,7 +223,7 @@ func (g *gathering) targets(ctx context.Context) error {
 // alike adds to the record, of some resources, those that are about patients of
 // the job. They go too, by another unit perhaps.
 func (g *gathering) alike(ctx context.Context, ids []fhir.ID) error {
-	if len(g.others) < 2 {
+	if len(g.asked) < 2 {
 		return nil
 	}
 	ids = slices.Clone(ids)
@@ -234,8 +239,8 @@ func (g *gathering) alike(ctx context.Context, ids []fhir.ID) error {
 
 // rest adds what is not about the record, and may name it.
 func (g *gathering) rest(ctx context.Context) error {
-	all := g.undated
-	g.undated = nil
+	all := g.waiting
+	g.waiting = nil
 	return g.histories(ctx, all, func(h history) error { g.add(h); return nil })
 }
 

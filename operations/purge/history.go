@@ -78,7 +78,7 @@ func (h *history) add(g *gathering, v *store.Version) {
 		made: v.Detached, in: slices.Sorted(slices.Values(v.Patients)),
 	}
 	switch {
-	case v.Deleted && v.ID.Type == "Patient" && g.others[v.ID.ID]:
+	case v.Deleted && v.ID.Type == "Patient" && g.asked[v.ID.ID]:
 		one.concern = selection.About
 	case v.Deleted && slices.Contains(v.Patients, g.patient):
 		one.concern, one.direct = selection.Names, true // unless there is a version before
