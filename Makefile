@@ -20,7 +20,7 @@ RACE     ?= ./operations/... ./store/... ./cmd/...
 
 # What runs without the race detector alone, as it kills processes or reads
 # every byte, and takes minutes with it. Others go through the same code.
-NOT_RACED ?= AfterAKillAtAnyCall|AfterKillsAtRandom|NothingIsLeft|AKillDoesNotUndoIt|ThatOneAlone|Bench|EveryRow
+NOT_RACED ?= AfterAKillAtAnyCall|AfterKillsAtRandom|NothingIsLeft|AKillDoesNotUndoIt|ThatOneAlone|AnyKindOfPlace|EveryRow
 FUZZTIME ?= 20s
 DATA     ?=
 STORE    ?=

@@ -199,7 +199,7 @@ func TestNothingIsLeftOfAPurgedPatientAndAllOfTheOthers(t *testing.T) {
 }
 
 func TestOnMongoNothingIsLeftOfAPurgedPatientAndAllOfTheOthers(t *testing.T) {
-	rounds(t, onMongo(t), 2)
+	rounds(t, onMongo(t), 1)
 }
 
 func rounds(t *testing.T, g ground, n uint64) {

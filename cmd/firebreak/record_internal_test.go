@@ -17,7 +17,7 @@ import (
 // acts are what the stored AuditEvents tell, in order: action, kind and detail.
 func (s *site) acts() (acts, bodies []string) {
 	s.Helper()
-	now, err := s.store.Clock(s.Context(), auth.DefaultTenant)
+	now, err := s.store.Barrier(s.Context(), auth.DefaultTenant, time.Millisecond)
 	if err != nil {
 		s.Fatal(err)
 	}
