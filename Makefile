@@ -15,12 +15,13 @@ GOFUMPT_BIN  := $(CURDIR)/.tools/$(GOFUMPT_VERSION)/gofumpt
 VERSITYGW_VERSION := v1.8.0
 VERSITYGW_BIN     := $(CURDIR)/.tools/$(VERSITYGW_VERSION)/versitygw
 
-# The packages where goroutines meet.
-RACE     ?= ./operations/... ./store/...
+# The packages where goroutines meet; what takes longest first, as two run at a time.
+RACE     ?= ./cmd/... ./store/... ./operations/...
 
-# What runs without the race detector alone, as it takes minutes with it. Others
-# go through the same code.
-NOT_RACED ?= AgreesWithTheModel|FollowsTheChanges
+# Purges through a whole server run without the race detector alone: they kill
+# it, read every byte, or take thousands of patients, which takes minutes with
+# it. The tests of operations/purge and storetest go through the same code.
+NOT_RACED ?= APurge|Purged|NothingIsLeft|AnyKindOfPlace|TenThousand|OfThousands
 FUZZTIME ?= 20s
 DATA     ?=
 STORE    ?=
@@ -67,6 +68,7 @@ test-s3: $(VERSITYGW_BIN) ## run the tests with a real S3 server, installed into
 
 # A mongod on the path or a program in FIREBREAK_TEST_MONGODB_CTL serves every
 # test; what FIREBREAK_TEST_MONGODB_URI names serves those that kill nothing.
+# Both parts wait most of the time, for servers that are gone, so they run at once.
 .PHONY: test-mongodb
 test-mongodb: ## run the tests with a MongoDB (needs a mongod on the path, or root on a Debian for the stand-in)
 	@if command -v mongod >/dev/null || [ -n "$${FIREBREAK_TEST_MONGODB_CTL:-}" ]; then :; \
@@ -78,8 +80,9 @@ test-mongodb: ## run the tests with a MongoDB (needs a mongod on the path, or ro
 	  [ -z "$${CI:-}" ] || exit 1; exit 0; \
 	fi; \
 	set -x; \
-	go test -count=1 ./store/mongo/...; \
-	go test -count=1 -run Mongo ./cmd/...
+	go test -count=1 -run Mongo ./cmd/... & other=$$!; \
+	go test -count=1 ./store/mongo/... || { wait $$other; exit 1; }; \
+	wait $$other
 
 .PHONY: test-standin
 test-standin: ## run the tests of the stand-in for MongoDB itself (needs root on a Debian)

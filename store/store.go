@@ -178,6 +178,9 @@ type Selection struct {
 	// Deleted: tombstones instead, whose compartments are those of the version
 	// before.
 	Deleted bool
+	// Every: all versions that became current by At, those that were replaced
+	// and tombstones too. At, After and Types are all that goes with it.
+	Every bool
 }
 
 // Range is a half-open range of keys of one type, with a guess at the bytes of

@@ -20,9 +20,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 
 	"firebreak/fhir"
+	"firebreak/fhir/search"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -48,7 +48,7 @@ const Masked = `"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/dat
 func Detach(body []byte, of func(fhir.ID) bool) (out []byte, n int) {
 	d := detaching{of: of, body: body, dec: jsontext.NewDecoder(bytes.NewReader(body),
 		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
-	err := d.value(resource)
+	err := d.value(search.Resource)
 	if err == nil {
 		_, err = d.dec.ReadToken()
 	}
@@ -76,7 +76,7 @@ type object struct {
 }
 
 // value reads a value that stands at a place.
-func (d *detaching) value(is place) error {
+func (d *detaching) value(is search.Place) error {
 	switch d.dec.PeekKind() {
 	case '{':
 		return d.object(is)
@@ -93,7 +93,7 @@ func (d *detaching) value(is place) error {
 	return d.dec.SkipValue()
 }
 
-func (d *detaching) object(is place) error {
+func (d *detaching) object(is search.Place) error {
 	_, err := d.dec.ReadToken()
 	o := object{start: d.offset() - 1}
 	for err == nil && d.dec.PeekKind() != '}' {
@@ -106,16 +106,16 @@ func (d *detaching) object(is place) error {
 		_, err = d.dec.ReadToken()
 	}
 	o.end = d.offset()
-	if o.attached || o.referring && (is&maybeResource == 0 || !o.typed) {
+	if o.attached || o.referring && (is&search.MaybeResource == 0 || !o.typed) {
 		d.cut(o)
 	}
 	return err
 }
 
 // member reads the value of an object's member.
-func (d *detaching) member(o *object, name string, is place) error {
+func (d *detaching) member(o *object, name string, is search.Place) error {
 	if d.dec.PeekKind() != '"' {
-		return d.value(places()[name])
+		return d.value(search.PlaceOf(name))
 	}
 	raw, err := d.dec.ReadValue()
 	if err != nil {
@@ -126,9 +126,9 @@ func (d *detaching) member(o *object, name string, is place) error {
 		o.id = d.body[d.offset()-len(raw) : d.offset()]
 	case name == "resourceType":
 		o.typed = true
-	case name == "reference" && is&(plainURI|resource) == 0:
+	case name == "reference" && is&(search.PlainURI|search.Resource) == 0:
 		o.referring = o.referring || d.names(raw)
-	case name == "url" && is&attachment != 0:
+	case name == "url" && is&search.Attachment != 0:
 		o.attached = o.attached || d.names(raw)
 	}
 	return nil
@@ -140,7 +140,7 @@ func (d *detaching) offset() int { return int(d.dec.InputOffset()) }
 // names tells whether a literal, with its quotes, names a target.
 func (d *detaching) names(quoted []byte) bool {
 	literal, _ := jsontext.AppendUnquote(nil, quoted) // bad UTF-8 is no part of an id
-	id, ok := target(string(literal))
+	id, ok := search.Target(string(literal))
 	return ok && d.of(id)
 }
 
@@ -165,18 +165,4 @@ func (d *detaching) masked() []byte {
 		done = o.end
 	}
 	return append(out, d.body[done:]...)
-}
-
-const history = "/_history/"
-
-// target is what a literal names by type and id. It is understood as search
-// does, which takes anything without a slash for a version, and without its
-// fragment.
-func target(literal string) (fhir.ID, bool) {
-	literal, _, _ = strings.Cut(literal, "#")
-	if i := strings.LastIndex(literal, history); i > 0 && !strings.Contains(literal[i+len(history):], "/") {
-		literal = literal[:i]
-	}
-	typ, id, ok := strings.Cut(literal, "/")
-	return fhir.ID{Type: typ, ID: id}, ok && fhir.CheckID(id) == nil
 }

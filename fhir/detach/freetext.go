@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"firebreak/fhir/r4"
+	"firebreak/fhir/search"
 
 	"github.com/tidwall/gjson"
 )
@@ -28,7 +29,7 @@ import (
 // where there is no such text. What words a code or a reference (the text of a
 // CodeableConcept, a display) does not count, nor do the parts of a name or an
 // address.
-func FreeText(body []byte) bool { return hasText(gjson.ParseBytes(body), resource) }
+func FreeText(body []byte) bool { return hasText(gjson.ParseBytes(body), search.Resource) }
 
 // wording is how a member of a name may hold free text.
 type wording uint8
@@ -55,12 +56,12 @@ var wordings = sync.OnceValue(func() map[string]wording {
 
 // hasText looks into an object that stands at a place, or into an array of
 // those.
-func hasText(v gjson.Result, is place) bool {
+func hasText(v gjson.Result, is search.Place) bool {
 	found := false
 	v.ForEach(func(key, one gjson.Result) bool {
 		name, within := key.String(), is
 		if !v.IsArray() {
-			found, within = isText(name, one, is), places()[name]
+			found, within = isText(name, one, is), search.PlaceOf(name)
 		}
 		found = found || one.Type == gjson.JSON && hasText(one, within)
 		return !found
@@ -69,9 +70,9 @@ func hasText(v gjson.Result, is place) bool {
 }
 
 // isText tells whether a member of an object at a place is free text.
-func isText(name string, v gjson.Result, is place) bool {
+func isText(name string, v gjson.Result, is search.Place) bool {
 	if v.Type == gjson.String {
-		return wordings()[name]&asString != 0 || strings.HasSuffix(name, "String") || is&attachment != 0 && name == "data"
+		return wordings()[name]&asString != 0 || strings.HasSuffix(name, "String") || is&search.Attachment != 0 && name == "data"
 	}
 	return v.Type == gjson.JSON && wordings()[name]&asAnnotation != 0
 }

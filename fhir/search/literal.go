@@ -1,6 +1,11 @@
 package search
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+
+	"firebreak/fhir"
+)
 
 const history = "/_history/"
 
@@ -33,4 +38,16 @@ func typeOf(value []byte) []byte {
 	}
 	path := value[:slash]
 	return path[bytes.LastIndexByte(path, '/')+1:]
+}
+
+// Target is what a relative literal reference names by type and id; false if it
+// names nothing in that way. Its version, which is anything without a slash, and
+// its fragment do not matter.
+func Target(reference string) (fhir.ID, bool) {
+	reference, _, _ = strings.Cut(reference, "#")
+	if i := strings.LastIndex(reference, history); i > 0 && !strings.Contains(reference[i+len(history):], "/") {
+		reference = reference[:i]
+	}
+	typ, id, ok := strings.Cut(reference, "/")
+	return fhir.ID{Type: typ, ID: id}, ok && fhir.CheckID(id) == nil
 }

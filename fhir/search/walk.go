@@ -12,7 +12,7 @@ import (
 type walk struct {
 	body    []byte
 	plan    *plan
-	places  *table[place]
+	places  *table[Place]
 	escapes bool // whether there is a backslash in body
 	found   []candidate
 }
@@ -45,11 +45,11 @@ func (w *walk) add(value []byte, param int) {
 // resource walks all of the body.
 func (w *walk) resource() {
 	if len(w.body) > 0 && w.body[0] == '{' {
-		w.object(0, w.plan.root, resource)
+		w.object(0, w.plan.root, Resource)
 	}
 }
 
-func (w *walk) object(i int, at *node, is place) int {
+func (w *walk) object(i int, at *node, is Place) int {
 	b, start := w.body, i
 	if at != nil && at.by != "" {
 		at = w.choose(i, at)
@@ -81,7 +81,7 @@ func (w *walk) object(i int, at *node, is place) int {
 	return i + 1
 }
 
-func (w *walk) array(i int, at *node, is place) int {
+func (w *walk) array(i int, at *node, is Place) int {
 	b := w.body
 	for i++; i < len(b) && b[i] != ']'; {
 		switch b[i] {
@@ -107,11 +107,11 @@ func (w *walk) array(i int, at *node, is place) int {
 
 // member takes what is wanted of a member whose value is a string, in the
 // object that starts at start.
-func (w *walk) member(at *node, is place, key, quoted []byte, start int) {
+func (w *walk) member(at *node, is Place, key, quoted []byte, start int) {
 	switch {
 	case string(key) == "reference":
 		w.reference(at, is, quoted, start)
-	case is&attachment != 0 && string(key) == "url":
+	case is&Attachment != 0 && string(key) == "url":
 		if value := literal(w.unquote(quoted)); value != nil {
 			w.add(value, w.plan.ref)
 		}
@@ -122,8 +122,8 @@ func (w *walk) member(at *node, is place, key, quoted []byte, start int) {
 }
 
 // reference takes the literal of a Reference.
-func (w *walk) reference(at *node, is place, quoted []byte, start int) {
-	if is&(plainURI|resource) != 0 || is&maybeResource != 0 && w.lookup(start, "resourceType") != nil {
+func (w *walk) reference(at *node, is Place, quoted []byte, start int) {
+	if is&(PlainURI|Resource) != 0 || is&MaybeResource != 0 && w.lookup(start, "resourceType") != nil {
 		return
 	}
 	value := literal(w.unquote(quoted))

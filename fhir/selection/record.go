@@ -3,7 +3,6 @@ package selection
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"firebreak/fhir"
 	"firebreak/fhir/search"
@@ -94,7 +93,7 @@ func (r *Record) Concern(typ, id string, body []byte) Concern {
 func (r *Record) Binaries(body []byte) []fhir.ID {
 	var ids []fhir.ID
 	for _, term := range search.Terms("", "", body) {
-		if id, ok := target(term.Value); ok && id.Type == "Binary" {
+		if id, ok := search.Target(term.Value); ok && id.Type == "Binary" {
 			ids = append(ids, id)
 		}
 	}
@@ -106,21 +105,7 @@ func (r *Record) Binaries(body []byte) []fhir.ID {
 // its type has the terms of search.Ref and no other.
 func (r *Record) named(body []byte) bool {
 	return slices.ContainsFunc(search.Terms("", "", body), func(term search.Term) bool {
-		id, ok := target(term.Value)
+		id, ok := search.Target(term.Value)
 		return ok && r.Has(id)
 	})
-}
-
-const history = "/_history/"
-
-// target is what a literal reference names by type and id. Its version and its
-// fragment do not matter, nor whether they are well formed: search takes the
-// version for one as well.
-func target(literal string) (fhir.ID, bool) {
-	literal, _, _ = strings.Cut(literal, "#")
-	if i := strings.LastIndex(literal, history); i > 0 && !strings.Contains(literal[i+len(history):], "/") {
-		literal = literal[:i]
-	}
-	typ, id, ok := strings.Cut(literal, "/")
-	return fhir.ID{Type: typ, ID: id}, ok && fhir.CheckID(id) == nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"firebreak/fhir"
 	"firebreak/fhir/r4"
+	"firebreak/fhir/search"
 
 	"github.com/tidwall/gjson"
 )
@@ -78,7 +79,7 @@ func (r *Record) about(typ, id string, resource gjson.Result) bool {
 func (r *Record) subject(resource gjson.Result, steps []string) bool {
 	ours, others := false, false
 	each(resource, steps, func(reference gjson.Result) {
-		id, ok := target(reference.Get("reference").String())
+		id, ok := search.Target(reference.Get("reference").String())
 		switch {
 		case ok && id.Type == patient:
 			has := r.Has(id)
@@ -110,7 +111,7 @@ func (r *Record) audited(event gjson.Result) bool {
 	found := false
 	for _, steps := range [][]string{{"agent", "who"}, {"entity", "what"}} {
 		each(event, steps, func(reference gjson.Result) {
-			id, ok := target(reference.Get("reference").String())
+			id, ok := search.Target(reference.Get("reference").String())
 			found = found || ok && id.Type == patient && r.Has(id)
 		})
 	}
@@ -122,7 +123,7 @@ func (r *Record) audited(event gjson.Result) bool {
 func (r *Record) all(references gjson.Result) bool {
 	some, others := false, false
 	each(references, nil, func(reference gjson.Result) {
-		id, ok := target(reference.Get("reference").String())
+		id, ok := search.Target(reference.Get("reference").String())
 		some, others = some || ok && r.Has(id), others || (!ok || !r.Has(id)) && !absent(reference)
 	})
 	return some && !others

@@ -34,7 +34,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// Each case is a store of its own. The command line may ask for more.
-	if err := flag.Set("rapid.checks", "25"); err != nil {
+	if err := flag.Set("rapid.checks", "50"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

@@ -51,16 +51,11 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return newWorldOver(t, func(s store.Store) store.Store { return s })
+	return newWorldWith(t, asIs, purge.Config{})
 }
 
-// newWorldOver is newWorld with a store that a test puts itself before.
-func newWorldOver(t *testing.T, over func(store.Store) store.Store) *world {
-	t.Helper()
-	return newWorldWith(t, over, purge.Config{})
-}
-
-// newWorldWith is newWorldOver with what a test wants of the purges.
+// newWorldWith is newWorld with a store that a test puts itself before, and
+// with what it wants of the purges.
 func newWorldWith(t *testing.T, over func(store.Store) store.Store, want purge.Config) *world {
 	t.Helper()
 	w := &world{T: t, dir: t.TempDir()}
@@ -73,7 +68,7 @@ func newWorldWith(t *testing.T, over func(store.Store) store.Store, want purge.C
 	t.Cleanup(func() { w.ok("close the store", w.store.Close()) })
 	w.exports = export.New(export.Config{Store: w.store, Files: w.files, Now: w.now, NewID: w.newID})
 	w.purge = purge.New(purge.Config{
-		Store: w.store, Files: w.files, Now: w.now, NewID: w.newID, NewBatchID: ulid.Make, Server: server, Tell: want.Tell,
+		Store: w.store, Files: w.files, Now: w.now, NewID: w.newID, NewBatchID: ulid.Make, Server: server, Tell: want.Tell, Busy: want.Busy,
 		Sweep: w.exports.SweepErased, Parts: w.exports.EachPart, Record: func(_ context.Context, e job.Event) error { w.told = append(w.told, e); return nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

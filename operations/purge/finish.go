@@ -24,7 +24,7 @@ func (a attempt) plan(ctx context.Context) (job.UnitEnd, error) {
 			Code: string(fhir.CodeNotFound), Message: "the Group was deleted before the purge began; nothing was touched",
 		}}
 	}
-	us, err := plans(a.job, members.Patients)
+	us, err := plans(a.job, a.request, members.Patients)
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
@@ -35,21 +35,19 @@ func (a attempt) plan(ctx context.Context) (job.UnitEnd, error) {
 	return job.UnitEnd{State: job.Succeeded, Result: doc}, err
 }
 
-// finish removes what is left of the erased in files that no record leads to,
-// and reads every body if that was asked for.
+// finish does what is done once for all patients: it detaches them from their
+// Groups, removes what is left of the erased in files, looks, and scrubs.
+//
+// Exports read the Groups until they are detached, so files are voided once
+// more after that. Then whoever read anything that was erased cannot end any
+// more, or has ended: the sweep waits for that. So what comes after it sees all
+// that exports noted, and every file that they wrote.
 func (a attempt) finish(ctx context.Context) (job.UnitEnd, error) {
-	if err := a.cfg.Sweep(ctx, a.fence.Tenant); err != nil {
-		return job.UnitEnd{}, err
-	}
 	what, err := a.groups(ctx)
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	steps := []func(context.Context) error{a.strike, a.voidFiles, a.lookAgain}
-	if a.request.Full {
-		steps = append(steps, a.lookEverywhere)
-	}
-	for _, step := range append(steps, a.downloadsEnd) {
+	for _, step := range []func(context.Context) error{a.voidAll, a.sweep, a.strike, a.voidFiles, a.lookAgain, a.downloadsEnd} {
 		if err := step(ctx); err != nil {
 			return job.UnitEnd{}, err
 		}
@@ -58,39 +56,26 @@ func (a attempt) finish(ctx context.Context) (job.UnitEnd, error) {
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	if err := a.recordEnd(ctx); err != nil {
-		return job.UnitEnd{}, err
+	if !a.request.Full {
+		if err := a.recordEnd(ctx); err != nil {
+			return job.UnitEnd{}, err
+		}
 	}
-	what.Looked, what.Unknown, what.Until = a.request.Full, traces.Unknown, traces.Until
+	what.Unknown, what.Until = traces.Unknown, traces.Until
 	doc, err := json.Marshal(what)
 	return job.UnitEnd{State: job.Succeeded, Result: doc}, err
 }
 
-// groups detaches the patients from the Groups that they are members of. It is
-// done once for all of them, and last: so whoever purges the members of a Group
-// again, as not all was done, finds them.
+// groups detaches what the job erased from the Groups that name any of it, the
+// patients as members above all. It is done once for all of them, and last: so
+// whoever purges the members of a Group again, as not all was done, finds them.
 func (a attempt) groups(ctx context.Context) (what did, err error) {
-	patients, err := a.patients(ctx)
-	if err != nil {
+	if what, err = didOf(a.unit); err != nil {
 		return what, err
 	}
-	g := a.gathering(patients, "")
-	for page := range slices.Chunk(slices.Sorted(maps.Keys(patients)), targetPage) {
-		targets := make([]fhir.ID, len(page))
-		for i, p := range page {
-			targets[i] = fhir.ID{Type: "Patient", ID: p}
-		}
-		ids, err := a.cfg.Store.Mentions(ctx, a.fence.Tenant, targets)
-		if err != nil {
-			return what, err
-		}
-		fresh := slices.DeleteFunc(ids, func(id fhir.ID) bool { return id.Type != "Group" || g.seen[id] })
-		for _, id := range fresh {
-			g.seen[id] = true
-		}
-		if err := g.histories(ctx, fresh, func(h history) error { g.add(h); return nil }); err != nil {
-			return what, err
-		}
+	g, err := a.inGroups(ctx)
+	if err != nil || g == nil {
+		return what, err
 	}
 	if what, err = a.remember(g); err == nil {
 		err = a.note(ctx, job.Erased{}, what)
@@ -102,6 +87,54 @@ func (a attempt) groups(ctx context.Context) (what did, err error) {
 	}
 	return what, err
 }
+
+// inGroups finds what is to be done to the Groups that the units met; nil if
+// they met none.
+func (a attempt) inGroups(ctx context.Context) (*gathering, error) {
+	met := map[string]bool{}
+	err := a.units(ctx, a.job, func(_ job.Unit, what did) error {
+		for _, id := range what.Groups {
+			met[id] = true
+		}
+		return nil
+	})
+	if err != nil || len(met) == 0 {
+		return nil, err
+	}
+	patients, err := a.patients(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := a.gathering(patients, "")
+	if g.record, err = a.erased(ctx); err != nil {
+		return nil, err
+	}
+	var ids []fhir.ID
+	for _, id := range slices.Sorted(maps.Keys(met)) {
+		ids = append(ids, fhir.ID{Type: "Group", ID: id})
+	}
+	return g, g.histories(ctx, ids, func(h history) error { g.add(h); return nil })
+}
+
+// voidAll voids the files that hold one of the patients, and announces them all.
+func (a attempt) voidAll(ctx context.Context) error {
+	patients, err := a.patients(ctx)
+	if err != nil {
+		return err
+	}
+	for page := range slices.Chunk(slices.Sorted(maps.Keys(patients)), targetPage) {
+		parts, err := a.cfg.Store.Void(ctx, a.fence, page)
+		if err == nil {
+			err = a.forget(ctx, parts)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a attempt) sweep(ctx context.Context) error { return a.cfg.Sweep(ctx, a.fence.Tenant) }
 
 // recordEnd has the end recorded, with counts and without content.
 func (a attempt) recordEnd(ctx context.Context) error {
@@ -146,44 +179,6 @@ func (a attempt) lookAgain(ctx context.Context) error {
 		g.record.Add(ids...)
 		return a.residue(ctx, g, nil, store.Gone{IDs: ids, Job: a.job.ID})
 	})
-}
-
-// lookEverywhere reads every current body of the tenant for what was erased.
-// What depends on no index is seen here: that an index said too little.
-func (a attempt) lookEverywhere(ctx context.Context) error {
-	record, err := a.erased(ctx)
-	if err != nil {
-		return err
-	}
-	now, err := a.cfg.Store.Barrier(ctx, a.fence.Tenant, 1)
-	if err != nil {
-		return err
-	}
-	sel := store.Selection{At: now}
-	ranges, err := a.cfg.Store.Split(ctx, a.fence.Tenant, sel, 1<<40)
-	if err != nil {
-		return err
-	}
-	for _, r := range ranges {
-		err := a.cfg.Store.Scan(ctx, a.fence.Tenant, sel, r, "", func(v *store.Version) error {
-			if v.From > a.at || v.ID.Type == "AuditEvent" {
-				return nil
-			}
-			switch record.Concern(v.ID.Type, v.ID.ID, v.Body) {
-			case selection.None:
-				return nil
-			case selection.Names:
-				if a.request.Shared == Keep {
-					return nil
-				}
-			}
-			return errLeft
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // erased is the record of all that the job erased.

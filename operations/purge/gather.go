@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"firebreak/fhir"
-	"firebreak/fhir/r4"
 	"firebreak/fhir/search"
 	"firebreak/fhir/selection"
 	"firebreak/operations/job"
@@ -59,6 +58,7 @@ type gathering struct {
 	round              int
 	erased             job.Erased // by this attempt
 	holders            []string   // by whom the files of exports are found that hold it
+	groups             []string   // the ids of the Groups that mention it
 }
 
 // How many resources are looked up at a time.
@@ -133,13 +133,16 @@ func (g *gathering) mentioning(ctx context.Context, targets []fhir.ID) error {
 			return err
 		}
 		for _, id := range ids {
-			if g.seen[id] || g.elsewhere(id) || id.Type == "Group" {
+			if g.seen[id] || g.elsewhere(id) {
 				continue
 			}
 			g.seen[id] = true
-			if dependent(id.Type) {
+			switch {
+			case id.Type == "Group":
+				g.groups = append(g.groups, id.ID)
+			case dependent(id.Type):
 				g.waiting = append(g.waiting, id)
-			} else {
+			default:
 				fresh = append(fresh, id)
 			}
 		}
@@ -206,10 +209,11 @@ func (g *gathering) targets(ctx context.Context) error {
 		return nil // what is about the patient is there already
 	}
 	var targets []fhir.ID
-	err := g.versions(ctx, g.waiting, func(v *store.Version) error {
+	provenance := slices.DeleteFunc(slices.Clone(g.waiting), func(id fhir.ID) bool { return id.Type != "Provenance" })
+	err := g.versions(ctx, provenance, func(v *store.Version) error {
 		for _, t := range search.Terms(v.ID.Type, v.ID.ID, v.Body) {
-			if ref := fhir.ParseReference(t.Value, r4.IsType); t.Param == "target" && ref.Local() {
-				targets = append(targets, ref.Target())
+			if id, ok := search.Target(t.Value); ok && t.Param == "target" {
+				targets = append(targets, id)
 			}
 		}
 		return nil
@@ -353,14 +357,12 @@ func (g *gathering) goes(h history, d decision) {
 // far names the resources of which versions go that files of exports do not
 // hold by the patient; unknown those that such files do not say at all.
 func (f *findings) far() (far, unknown []string) {
-	for _, rs := range [][]resource{f.shared, f.gone} {
-		for _, r := range rs {
-			if !r.near {
-				far = append(far, r.id.String())
-			}
-			if !r.known {
-				unknown = append(unknown, r.id.String())
-			}
+	for _, r := range slices.Concat(f.shared, f.gone) {
+		if !r.near {
+			far = append(far, r.id.String())
+		}
+		if !r.known {
+			unknown = append(unknown, r.id.String())
 		}
 	}
 	return far, unknown

@@ -90,7 +90,13 @@ func (h *history) add(g *gathering, v *store.Version) {
 	}
 	h.versions = append(h.versions, one)
 	h.near = h.near && (slices.Contains(v.Patients, g.patient) || bytes.Contains(v.Body, g.quoted))
-	h.known = h.known && (h.near || len(v.Patients) == 0 && !bytes.Contains(v.Body, []byte(`"Patient/`)) || v.ID.Type == "Binary" || v.ID.Type == "Bundle")
+	h.known = h.known && (h.near || v.ID.Type == "Binary" || v.ID.Type == "Bundle" || len(v.Patients) == 0 && namesNoPatient(v.Body))
+}
+
+// namesNoPatient tells whether a body has no reference to a Patient. One with
+// escapes, in which a reference may be written otherwise, may have some.
+func namesNoPatient(body []byte) bool {
+	return !bytes.Contains(body, []byte(`"Patient/`)) && bytes.IndexByte(body, '\\') < 0
 }
 
 // concern is what a version has to do with the record. Who else is a patient of

@@ -19,15 +19,15 @@ var errLeft = &job.Failure{Reason: job.Reason{
 // nothing to do, and no index has anything of the patient. For the resources
 // that were erased the last unit looks once, for all patients. It counts what
 // was written after the job's instant.
-func (a attempt) look(ctx context.Context, g *gathering, patient string) (since int, err error) {
-	again, err := a.gather(ctx, patient)
+func (a attempt) look(ctx context.Context, g *gathering) (since int, err error) {
+	again, err := a.gather(ctx, g.patient)
 	if err != nil {
 		return 0, err
 	}
 	if !again.found.none() {
 		return 0, errLeft
 	}
-	gone := store.Gone{IDs: []fhir.ID{{Type: "Patient", ID: patient}}, Patients: []string{patient}, Job: a.job.ID}
+	gone := store.Gone{IDs: []fhir.ID{{Type: "Patient", ID: g.patient}}, Patients: []string{g.patient}, Job: a.job.ID}
 	return again.found.since, a.residue(ctx, g, again.seen, gone)
 }
 

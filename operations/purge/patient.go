@@ -44,7 +44,7 @@ func (a attempt) patient(ctx context.Context) (job.UnitEnd, error) {
 			return job.UnitEnd{}, err
 		}
 	}
-	if what.Since, err = a.look(ctx, g, patient); err != nil {
+	if what.Since, err = a.look(ctx, g); err != nil {
 		return job.UnitEnd{}, err
 	}
 	// Of what is of several records another unit may have erased some.
@@ -85,7 +85,7 @@ func (a attempt) remember(g *gathering) (did, error) {
 	}
 	what.Kept = g.found.kept
 	far, unsaid := g.found.far()
-	what.Far, what.Unsaid = union(what.Far, far), union(what.Unsaid, unsaid)
+	what.Far, what.Unsaid, what.Groups = union(what.Far, far), union(what.Unsaid, unsaid), union(what.Groups, g.groups)
 	for _, r := range g.found.shared {
 		id := r.id.String()
 		if r.detach == 0 || slices.Contains(what.Detached, id) || len(what.Detached) >= maxDetached {

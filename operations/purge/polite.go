@@ -57,6 +57,12 @@ func (p polite) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yie
 	return p.Store.Versions(ctx, t, ids, yield)
 }
 
+// Scan is store.Scanner.
+func (p polite) Scan(ctx context.Context, t store.Tenant, sel store.Selection, r store.Range, after store.Key, yield func(*store.Version) error) error {
+	defer p.turn(ctx)()
+	return p.Store.Scan(ctx, t, sel, r, after, yield)
+}
+
 // Erase is store.Eraser.
 func (p polite) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (job.Erased, error) {
 	defer p.turn(ctx)()

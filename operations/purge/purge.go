@@ -16,8 +16,10 @@
 //     unit that is cut off at any point finds the rest again.
 //  6. It looks: what it would gather now must be nothing.
 //
-// A last unit sweeps files that no record names, overwrites the erased bytes
-// where the store can, and if that is asked for reads every body.
+// Another unit detaches the patients from their Groups, voids and sweeps what
+// files of exports have of that, looks at all that was erased, and overwrites
+// the erased bytes where the store can. If that is asked for, a last one reads
+// every version of every resource.
 //
 // What was written after the job's instant stays, and is counted.
 package purge
@@ -128,10 +130,12 @@ const (
 	planning = iota
 	purging
 	finishing
+	reading
 
 	planUnit    = "0-plan"
 	patientUnit = "1-%06d"
 	finishUnit  = "2-finish"
+	readUnit    = "3-read"
 )
 
 // args is what a unit is to do: job.Unit.Args.
@@ -162,8 +166,10 @@ func (x *Purge) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (
 		return a.plan(ctx)
 	case purging:
 		return a.patient(ctx)
+	case finishing:
+		return a.finish(ctx)
 	}
-	return a.finish(ctx)
+	return a.readAll(ctx)
 }
 
 // Ended is what the engine calls when an end was committed: nothing is left
@@ -211,8 +217,8 @@ func (a attempt) patients(ctx context.Context) (map[string]bool, error) {
 }
 
 // plans makes one unit for each patient, numbered in their order, and the last.
-func plans(j job.Job, patients []string) ([]job.Unit, error) {
-	us := make([]job.Unit, 0, len(patients)+1)
+func plans(j job.Job, r Request, patients []string) ([]job.Unit, error) {
+	us := make([]job.Unit, 0, len(patients)+2)
 	for i, p := range patients {
 		doc, err := json.Marshal(args{p})
 		if err != nil {
@@ -220,7 +226,11 @@ func plans(j job.Job, patients []string) ([]job.Unit, error) {
 		}
 		us = append(us, unit(j, fmt.Sprintf(patientUnit, i+1), purging, doc))
 	}
-	return append(us, unit(j, finishUnit, finishing, nil)), nil
+	us = append(us, unit(j, finishUnit, finishing, nil))
+	if r.Full {
+		us = append(us, unit(j, readUnit, reading, nil))
+	}
+	return us, nil
 }
 
 func unit(j job.Job, id string, phase int, args json.RawMessage) job.Unit {
@@ -238,11 +248,13 @@ type did struct {
 	// said, so that files are read for them.
 	Far    []string  `json:"far,omitempty"`
 	Unsaid []string  `json:"unsaid,omitempty"`
-	Voided time.Time `json:"voided,omitzero"` // when it last voided a file
+	Groups []string  `json:"groups,omitempty"` // the ids of the Groups that mention what goes
+	Voided time.Time `json:"voided,omitzero"`  // when it last voided a file
 	// Of the first unit, of a group: members that are no patients of this server.
 	LeftOut int `json:"leftOut,omitempty"`
-	// Of the last unit.
-	Looked  bool      `json:"looked,omitempty"`  // every body was read
+	// Of the unit that finishes.
 	Unknown bool      `json:"unknown,omitempty"` // where erased bytes are still is not known
 	Until   time.Time `json:"until,omitzero"`    // about until when they are somewhere
+	// Of the unit that reads all.
+	Read *progress `json:"read,omitempty"`
 }

@@ -85,7 +85,7 @@ func (x *Purge) Kickoff(ctx context.Context, p auth.Principal, c Call) (job.Job,
 	}
 	us := []job.Unit{unit(j, planUnit, planning, nil)}
 	if r.Group == "" {
-		if us, err = plans(j, patients); err != nil {
+		if us, err = plans(j, r, patients); err != nil {
 			return job.Job{}, err
 		}
 	}

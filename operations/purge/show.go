@@ -18,7 +18,7 @@ const unitPage = 500
 // sum is what the units of a job did together.
 type sum struct {
 	patients, done int
-	total, erased  job.Erased
+	erased         job.Erased
 	detached       map[string]bool
 	did
 }
@@ -54,7 +54,7 @@ func (x *Purge) sum(ctx context.Context, j job.Job) (s sum, err error) {
 				s.done++
 			}
 		}
-		s.total, s.erased = s.total.Add(u.Total), s.erased.Add(u.Erased)
+		s.erased = s.erased.Add(u.Erased)
 		for _, id := range what.Detached {
 			s.detached[id] = true
 		}
@@ -66,7 +66,10 @@ func (x *Purge) sum(ctx context.Context, j job.Job) (s sum, err error) {
 				s.Named = append(s.Named, id)
 			}
 		}
-		s.Looked, s.Unknown = s.Looked || what.Looked, s.Unknown || what.Unknown
+		s.Unknown = s.Unknown || what.Unknown
+		if what.Read != nil {
+			s.Read = what.Read
+		}
 		if what.Until.After(s.Until) {
 			s.Until = what.Until
 		}
@@ -112,6 +115,9 @@ func (s sum) issues(j job.Job) []fhir.Issue {
 	if s.Since > 0 {
 		out = append(out, inform("at least %d resources were written after %s, when this purge was asked for, and stay; purge again to remove those of the patient", s.Since, j.TransactionTime.UTC().Format(time.RFC3339Nano)))
 	}
+	if s.Read != nil {
+		out = append(out, s.Read.issues()...)
+	}
 	if j.State == job.Succeeded {
 		out = append(out, s.proof())
 	}
@@ -124,10 +130,11 @@ func (s sum) issues(j job.Job) []fhir.Issue {
 // proof says what the end stands on.
 func (s sum) proof() fhir.Issue {
 	look := "no index has anything of the erased"
-	if s.Looked {
-		look += ", nor has any current resource of this server that was read for it"
+	if s.Read != nil {
+		look += ", nor has any version of a resource: each was read for it. Names in free text are not looked for"
+	} else {
+		look += ". References by absolute URL, and free text, are not looked at"
 	}
-	look += ". References by absolute URL, and free text, are not looked at"
 	switch {
 	case s.Unknown:
 		look += "; the database's log of changes may have it for a while, and backups have what they had"

@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	// Each check plays some hundred calls against a server. A flag on the
 	// command line has the last word.
-	if err := flag.Set("rapid.checks", "12"); err != nil {
+	if err := flag.Set("rapid.checks", "25"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(mongotest.Main(m))

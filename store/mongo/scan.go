@@ -158,11 +158,7 @@ type yieldError struct{ error }
 // follow reads from a key on. It returns from where to go on.
 func (c *scan) follow(ctx context.Context, from, to versionKey) (next versionKey, err error) {
 	next = from
-	filter := bson.D{span(from, to), {Key: "t", Value: field("$gt", int64(c.sel.At))}, {Key: "d", Value: field("$exists", false)}}
-	by := byID
-	if c.sel.Deleted {
-		filter, by = bson.D{{Key: "d", Value: true}, span(from, to), {Key: "t", Value: field("$gt", int64(c.sel.At))}}, byTombstone
-	}
+	filter, by := c.filter(from, to)
 	if c.sel.Compartments {
 		filter = append(filter, bson.E{Key: "p", Value: field("$exists", true)})
 	}
@@ -182,6 +178,18 @@ func (c *scan) follow(ctx context.Context, from, to versionKey) (next versionKey
 		next = d.key.next()
 	}
 	return next, cur.Err()
+}
+
+// filter is what a sequence reads, and the index that it reads it by.
+func (c *scan) filter(from, to versionKey) (filter bson.D, by string) {
+	current := bson.E{Key: "t", Value: field("$gt", int64(c.sel.At))}
+	switch {
+	case c.sel.Every:
+		return bson.D{span(from, to)}, byID
+	case c.sel.Deleted:
+		return bson.D{{Key: "d", Value: true}, span(from, to), current}, byTombstone
+	}
+	return bson.D{span(from, to), current, {Key: "d", Value: field("$exists", false)}}, byID
 }
 
 // scanBatch is how many versions are fetched at a time at most; what they have

@@ -113,18 +113,26 @@ func (s *Store) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yie
 			continue
 		}
 		seen[id] = true
-		for before := int64(0); before != 1; {
-			vs, err := s.History(ctx, t, id, before, versionsAtOnce)
-			if err != nil {
+		if err := s.eachVersion(ctx, t, id, yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachVersion yields the versions of one resource, the latest first.
+func (s *Store) eachVersion(ctx context.Context, t store.Tenant, id fhir.ID, yield func(*store.Version) error) error {
+	for before := int64(0); before != 1; {
+		vs, err := s.History(ctx, t, id, before, versionsAtOnce)
+		if err != nil {
+			return err
+		}
+		before = 1
+		for i := range vs {
+			if err := yield(&vs[i]); err != nil {
 				return err
 			}
-			before = 1
-			for i := range vs {
-				if err := yield(&vs[i]); err != nil {
-					return err
-				}
-				before = vs[i].N
-			}
+			before = vs[i].N
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"firebreak/fhir/search"
 	"firebreak/store"
@@ -126,10 +125,13 @@ func (c *chunk) read(f func(*sqlite.Conn) (int64, error)) (int64, error) {
 // fill reads a chunk of [from, to) in order of key. It returns from where to
 // go on.
 func (c *chunk) fill(conn *sqlite.Conn, from, to int64, only *keySet) (int64, error) {
-	query := `SELECT ` + versionColumns + ` FROM version v WHERE v.key>=? AND v.key<?
-		AND v."from"<=? AND v."from">? AND (v."to" IS NULL OR v."to">?) AND NOT v.deleted`
-	if c.sel.Deleted {
-		query = strings.Replace(query, "NOT v.deleted", "v.deleted", 1)
+	query := `SELECT ` + versionColumns + ` FROM version v WHERE v.key>=?1 AND v.key<?2 AND v."from"<=?3 AND v."from">?4`
+	switch {
+	case c.sel.Every:
+	case c.sel.Deleted:
+		query += ` AND (v."to" IS NULL OR v."to">?3) AND v.deleted`
+	default:
+		query += ` AND (v."to" IS NULL OR v."to">?3) AND NOT v.deleted`
 	}
 	if c.sel.Compartments {
 		query += ` AND v.patients IS NOT NULL`
@@ -138,7 +140,7 @@ func (c *chunk) fill(conn *sqlite.Conn, from, to int64, only *keySet) (int64, er
 	if err != nil {
 		return 0, err
 	}
-	for i, a := range []int64{from, to, int64(c.sel.At), int64(c.sel.After), int64(c.sel.At)} {
+	for i, a := range []int64{from, to, int64(c.sel.At), int64(c.sel.After)} {
 		stmt.BindInt64(i+1, a)
 	}
 	looked, next := 0, to

@@ -56,7 +56,7 @@ func (m *model) apply(e *env, c change, a store.Applied) {
 func (m *model) selected(s store.Selection, members []string) []store.Version {
 	var vs []store.Version
 	for _, v := range m.all {
-		if v.AsOf(s.At) && v.Deleted == s.Deleted && v.From > s.After &&
+		if (v.AsOf(s.At) && v.Deleted == s.Deleted || s.Every && v.From <= s.At) && v.From > s.After &&
 			(s.Types == nil || slices.Contains(s.Types, v.ID.Type)) &&
 			(s.IDs == nil || slices.Contains(s.IDs, v.ID.ID)) &&
 			(!s.Compartments || len(v.Patients) > 0) &&

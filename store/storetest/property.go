@@ -162,5 +162,7 @@ func (p *player) selections(after store.Tick) []store.Selection {
 		{Deleted: true, Cohort: p.cohort},
 		{Deleted: true, Compartments: true, Types: []string{"Appointment", "Observation"}},
 		{Deleted: true, Cohort: p.cohort, After: after, IDs: []string{"1", "2", "6"}},
+		{Every: true},
+		{Every: true, After: after, Types: []string{"Observation", "Patient"}},
 	}
 }

@@ -11,6 +11,7 @@ func putCases() []testCase {
 		{"an update is the next version and leaves the one before as it was", putUpdates},
 		{"the same content writes nothing and says so", putUnchanged},
 		{"content that was current before is a new version", putBackAndForth},
+		{"a version says whether it was detached, and no other one of it does", putDetached},
 		{"expecting Any goes through whatever is there", expectAny},
 		{"expecting Absent refuses a version and a tombstone", expectAbsent},
 		{"expecting a versionId refuses any other", expectNumber},
@@ -147,4 +148,34 @@ func putKeepsOwner(e *env) {
 	}
 	e.commit(write("Patient/2", "a").by(job.Owner{Client: "app"}))
 	e.same("owner without a user", e.get("Patient/2").Owner, job.Owner{Client: "app"})
+}
+
+func putDetached(e *env) {
+	e.commit(write("Patient/1", "a"))
+	p := write("Patient/1", "b").put()
+	p.Detached = true
+	_, err := e.Commit(e.ctx, north, store.Batch{Puts: []store.Put{p}})
+	e.ok("Commit", err)
+	detached := func(what string, v store.Version, want bool) {
+		e.Helper()
+		e.that(v.Detached == want, "%s says Detached: %v of version %d", what, v.Detached, v.N)
+	}
+	detached("Get", e.get("Patient/1"), true)
+	at := e.barrier()
+	p = write("Patient/1", "c").put()
+	_, err = e.Commit(e.ctx, north, store.Batch{Puts: []store.Put{p}})
+	e.ok("Commit", err)
+	for _, v := range e.history("Patient/1") {
+		detached("History", v, v.N == 2)
+	}
+	for _, v := range e.allVersions(north, "Patient/1") {
+		detached("Versions", v, v.N == 2)
+	}
+	one, err := e.Version(e.ctx, north, idOf("Patient/1"), 2)
+	e.ok("Version", err)
+	detached("Version", one, true)
+	sel := store.Selection{At: at}
+	for _, v := range e.walk(north, sel, e.wholeType(sel), "") {
+		detached("Scan", v, true)
+	}
 }

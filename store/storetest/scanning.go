@@ -52,7 +52,8 @@ func (e *env) walk(t store.Tenant, s store.Selection, r store.Range, after store
 	var vs []store.Version
 	last := after
 	err := e.Scan(e.ctx, t, s, r, after, func(v *store.Version) error {
-		if v.Key <= last || v.Key < r.From || v.Key >= r.To || v.ID.Type != r.Type || v.Deleted != s.Deleted || !v.AsOf(s.At) {
+		meant := v.AsOf(s.At) && v.Deleted == s.Deleted || s.Every && v.From <= s.At
+		if v.Key <= last || v.Key < r.From || v.Key >= r.To || v.ID.Type != r.Type || !meant {
 			return fmt.Errorf("%s at %q after %q does not belong in %+v as of %d", label(*v), v.Key, last, r, s.At)
 		}
 		last = v.Key
