@@ -136,7 +136,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	purges := purge.New(purge.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID, Lifetime: s.opts.PurgeLifetime,
 		Server: audit.Client, Sweep: sweepErased(exports), Parts: exports.EachPart, Tell: s.opts.AnnouncePurged, Record: s.record(),
-		Busy: s.traffic.busy,
+		Requests: s.traffic.lately,
 	})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,

@@ -7,19 +7,15 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// traffic counts requests, to tell whether clients need the machine.
+// traffic counts requests, to tell how much clients need the machine.
 type traffic struct {
 	mu        sync.Mutex
 	since     time.Time // when the present window began
 	now, last int       // requests in it, and in the one before
 }
 
-// A window, and how many requests in two of them are many: 50 a second. The
-// polls of a few jobs are fewer.
-const (
-	window = 500 * time.Millisecond
-	many   = 50
-)
+// window is half of the time that requests are counted over.
+const window = 500 * time.Millisecond
 
 // count is a middleware that counts each request.
 func (t *traffic) count(next echo.HandlerFunc) echo.HandlerFunc {
@@ -29,8 +25,8 @@ func (t *traffic) count(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// busy tells whether there were many requests of late.
-func (t *traffic) busy() bool { return t.turn(time.Now(), 0) >= many }
+// lately is how many requests there were in the last second, or a little less.
+func (t *traffic) lately() int { return t.turn(time.Now(), 0) }
 
 // turn adds requests, and gives how many there were of late.
 func (t *traffic) turn(at time.Time, n int) int {

@@ -11,20 +11,37 @@ import (
 )
 
 // polite is a store of which the units of all purges use one call at a time
-// while the server is busy with requests, and after each rest as long as it
-// took. A purge is seldom urgent, and one on each core would leave requests to
-// wait for a turn.
+// while the server has many requests, in small pieces, and after each they rest,
+// the longer the more requests there are. A purge is seldom urgent, and one on
+// each core would leave requests to wait for a turn.
 type polite struct {
 	Store
-	busy func() bool
-	mu   *sync.Mutex
+	requests func() int
+	mu       *sync.Mutex
 }
 
-func politely(s Store, busy func() bool) Store {
-	if busy == nil {
+func politely(s Store, requests func() int) Store {
+	if requests == nil {
 		return s
 	}
-	return polite{s, busy, new(sync.Mutex)}
+	return polite{s, requests, new(sync.Mutex)}
+}
+
+// How many requests in a second are many, and what pieces are small: each is
+// some milliseconds of a core.
+const (
+	many        = 50
+	fewVersions = 50
+	fewIDs      = 100
+)
+
+// busy tells whether there are many requests.
+func (p polite) busy() bool { return p.requests() >= many }
+
+// rest is how long to rest after a call: as long as it took where requests are
+// many, and four times that from a thousand a second on.
+func (p polite) rest(took time.Duration) time.Duration {
+	return took + took*3*time.Duration(min(p.requests(), 1000))/1000
 }
 
 // turn waits for the others, if that is to be; done ends it.
@@ -36,7 +53,7 @@ func (p polite) turn(ctx context.Context) (done func()) {
 	began := time.Now()
 	return func() {
 		defer p.mu.Unlock()
-		rest := time.NewTimer(time.Since(began))
+		rest := time.NewTimer(p.rest(time.Since(began)))
 		defer rest.Stop()
 		select {
 		case <-rest.C:
@@ -53,6 +70,16 @@ func (p polite) Mentions(ctx context.Context, t store.Tenant, targets []fhir.ID)
 
 // Versions is store.Eraser.
 func (p polite) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yield func(*store.Version) error) error {
+	for len(ids) > fewIDs && p.busy() {
+		if err := p.versions(ctx, t, ids[:fewIDs], yield); err != nil {
+			return err
+		}
+		ids = ids[fewIDs:]
+	}
+	return p.versions(ctx, t, ids, yield)
+}
+
+func (p polite) versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yield func(*store.Version) error) error {
 	defer p.turn(ctx)()
 	return p.Store.Versions(ctx, t, ids, yield)
 }
@@ -63,8 +90,21 @@ func (p polite) Scan(ctx context.Context, t store.Tenant, sel store.Selection, r
 	return p.Store.Scan(ctx, t, sel, r, after, yield)
 }
 
-// Erase is store.Eraser.
-func (p polite) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (job.Erased, error) {
+// Erase is store.Eraser, but that it may be several commits. Where it is, what
+// comes first of a resource must be its oldest versions.
+func (p polite) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (out job.Erased, err error) {
+	for len(vs) > fewVersions && p.busy() {
+		n, err := p.erase(ctx, f, vs[:fewVersions])
+		if out = out.Add(n); err != nil {
+			return out, err
+		}
+		vs = vs[fewVersions:]
+	}
+	n, err := p.erase(ctx, f, vs)
+	return out.Add(n), err
+}
+
+func (p polite) erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (job.Erased, error) {
 	defer p.turn(ctx)()
 	return p.Store.Erase(ctx, f, vs)
 }

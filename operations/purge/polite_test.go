@@ -47,9 +47,9 @@ func (c crowd) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) 
 
 func TestPurgesTakeTurnsWhileTheServerIsBusy(t *testing.T) {
 	t.Parallel()
-	for _, busy := range []bool{false, true} {
+	for many, busy := range map[int]bool{0: false, 50: true, 5000: true} {
 		c := crowd{now: new(atomic.Int64), most: new(atomic.Int64), calls: new(atomic.Int64), meet: make(chan struct{})}
-		w := newWorldWith(t, func(s store.Store) store.Store { c.Store = s; return c }, purge.Config{Busy: func() bool { return busy }})
+		w := newWorldWith(t, func(s store.Store) store.Store { c.Store = s; return c }, purge.Config{Requests: func() int { return many }})
 		w.put(family...)
 		call := purge.Call{Bulk: true}
 		for _, id := range []string{"kestrel", "mother", "sibling"} {

@@ -90,9 +90,9 @@ type Config struct {
 	// Tell has the owners of exports that held some of a record hear of what is
 	// erased of it, by store.Notices, until these exports expire.
 	Tell bool
-	// Busy tells whether others than purges need the machine now; then purges
-	// use half of it. nil: never.
-	Busy func() bool
+	// Requests tells how many requests there were in the last second or so.
+	// While there are many, purges use little of the machine. nil: none.
+	Requests func() int
 	// Record is told of each job that did all it was to do. An error has it
 	// told again. nil: nobody is told.
 	Record func(ctx context.Context, e job.Event) error
@@ -121,7 +121,7 @@ func New(cfg Config) *Purge {
 	if cfg.Record == nil {
 		cfg.Record = func(context.Context, job.Event) error { return nil }
 	}
-	cfg.Store = politely(cfg.Store, cfg.Busy)
+	cfg.Store = politely(cfg.Store, cfg.Requests)
 	return &Purge{cfg: cfg}
 }
 

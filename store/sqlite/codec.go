@@ -72,14 +72,25 @@ const target = 2
 // bindTarget binds a literal reference to it: Type/UUID as bytes with the UUID
 // packed, any other as text.
 func bindTarget(stmt *sqlite.Stmt, ref string) {
-	if slash := strings.IndexByte(ref, '/'); slash >= 0 {
-		if u, ok := store.PackUUID(ref[slash+1:]); ok {
-			var buf [64]byte
-			stmt.BindBytes(target, append(append(buf[:0], ref[:slash+1]...), u[:]...))
-			return
-		}
+	var buf [64]byte
+	if b, ok := packTarget(buf[:0], ref); ok {
+		stmt.BindBytes(target, b)
+		return
 	}
 	stmt.BindText(target, ref)
+}
+
+// packTarget appends Type/UUID with the UUID packed; false of any other.
+func packTarget(to []byte, ref string) ([]byte, bool) {
+	slash := strings.IndexByte(ref, '/')
+	if slash < 0 {
+		return to, false
+	}
+	u, ok := store.PackUUID(ref[slash+1:])
+	if !ok {
+		return to, false
+	}
+	return append(append(to, ref[:slash+1]...), u[:]...), true
 }
 
 // packedUUID marks an id in a list of patients that is a packed UUID; without

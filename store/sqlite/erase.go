@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 
 	"firebreak/fhir"
@@ -127,11 +128,13 @@ func (e *erasing) look(v store.VersionRef, key int64) error {
 func (e *erasing) remove() (out store.Erased, err error) {
 	slices.SortFunc(e.links, link.compare)
 	for _, l := range e.links {
+		runtime.Gosched() // who reads for a request goes first
 		if err := e.deleteLink(l); err != nil {
 			return out, err
 		}
 	}
 	for _, d := range e.found {
+		runtime.Gosched()
 		if err := e.removeVersion(d); err != nil {
 			return out, err
 		}

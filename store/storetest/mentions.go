@@ -96,6 +96,23 @@ func mentionsIDs(e *env) {
 		e.commit(remove("Appointment/"+id), remove("Patient/"+id))
 		e.same("mentions of "+id, e.mentions("Patient/"+id), []string{"Appointment/" + id, "Patient/" + id})
 	}
+	// Of many targets some are mentioned, and others stand between them.
+	for odd := range 2 {
+		var targets, want []string
+		for i, id := range likeIDs() {
+			targets = append(targets, "Medication/"+id, "Appointment/"+id, "PatienT/"+id, "Patientx/"+id, "Zoo/"+id)
+			if i%2 == odd {
+				targets, want = append(targets, "Patient/"+id), append(want, "Appointment/"+id, "Patient/"+id)
+				e.commit(exactly("Organization/of-"+fmt.Sprint(i), fmt.Sprintf(`{"resourceType":"Organization","id":"of-%d","partOf":{"reference":"Zoo/%s"}}`, i, id)))
+			}
+		}
+		for i := range likeIDs() {
+			if i%2 <= odd {
+				want = append(want, fmt.Sprint("Organization/of-", i))
+			}
+		}
+		e.same("mentions of many", e.mentions(targets...), sorted(want))
+	}
 }
 
 func mentionsTenants(e *env) {
