@@ -52,7 +52,8 @@ type Eraser interface {
 	Residue(ctx context.Context, t Tenant, g Gone) ([]Residue, error)
 	// Scrub overwrites what is left of erased bytes where the store can reach
 	// them, and tells where it cannot. Whatever was erased before the call is
-	// meant, by whom and of which tenant ever. Others wait meanwhile.
+	// meant, by whom and of which tenant ever. Others go on meanwhile, but for
+	// moments.
 	Scrub(ctx context.Context) (Traces, error)
 }
 

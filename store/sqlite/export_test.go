@@ -113,3 +113,35 @@ func (s *Store) HintPlans(ctx context.Context) (map[string]string, error) {
 	})
 	return plans, err
 }
+
+// Unscrubbed counts the pages of all tables and indexes, and those of them that
+// a scrub would change.
+func (s *Store) Unscrubbed(ctx context.Context) (pages, left int, err error) {
+	err = s.w.doAlone(ctx, func(conn *sqlite.Conn) error {
+		var trees pageSet
+		if err := inTrees(conn, &trees); err != nil {
+			return err
+		}
+		var p page
+		for no := range trees.all() {
+			if err := p.read(conn, no); err != nil {
+				return err
+			}
+			changed, err := p.scrub()
+			if err != nil {
+				return err
+			}
+			if pages++; changed {
+				left++
+			}
+		}
+		return nil
+	})
+	return pages, left, err
+}
+
+// ScrubInRounds is Scrub in rounds of so many pages, before each of which
+// something is done.
+func ScrubInRounds(ctx context.Context, s *Store, pages int, before func()) error {
+	return orContext(ctx, s.scrub(ctx, pages, before))
+}

@@ -2,9 +2,9 @@ package sqlite
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
+	"path/filepath"
+	"runtime"
 	"time"
 
 	"firebreak/store"
@@ -17,14 +17,31 @@ import (
 // With secure_delete SQLite overwrites a cell that it removes and a page that
 // it frees. What it leaves is in the unallocated parts of pages: when cells are
 // moved between pages, the place where they were is not overwritten. So each
-// page of each table and index is looked at, and zeros are written where
-// nothing is. Vacuum would do the same, but it writes all that there is, and
+// page is looked at, and zeros are written where nothing is in those of tables
+// and indexes. Vacuum would do the same, but it writes all that there is, and
 // needs as much room beside it. Then the WAL is copied and cut to nothing.
 //
-// It is done in one go, as a page that was looked at may take the place of one
-// that was not when others write in between.
+// All pages are read as of one instant, while others write. What they write
+// meanwhile may move such leavings from a page that was not looked at to one
+// that was. So the pages that the WAL names since are looked at again, in
+// rounds, of which the last has the writer for itself.
 func (s *Store) Scrub(ctx context.Context) (store.Traces, error) {
-	err := s.w.doAlone(ctx, func(conn *sqlite.Conn) error { return scrubPages(ctx, conn) })
+	return store.Traces{}, orContext(ctx, full(s.scrub(ctx, scrubbedAtOnce, func() {})))
+}
+
+// scrub is Scrub with the number of pages of one round, and what is called
+// before each. One goes on at a time.
+func (s *Store) scrub(ctx context.Context, most int, before func()) error {
+	select {
+	case s.scrubs <- struct{}{}:
+		defer func() { <-s.scrubs }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err := errStartedOver
+	for try := 0; errors.Is(err, errStartedOver) && try < maxTries; try++ {
+		err = s.scrubPages(ctx, most, before)
+	}
 	for err == nil {
 		busy := false
 		err = s.w.doAlone(ctx, func(conn *sqlite.Conn) (err error) {
@@ -36,8 +53,12 @@ func (s *Store) Scrub(ctx context.Context) (store.Traces, error) {
 		}
 		err = wait(ctx, readersPause)
 	}
-	return store.Traces{}, orContext(ctx, err)
+	return err
 }
+
+// maxTries is how often the pages are looked at anew because the WAL had been
+// copied just then, and started over.
+const maxTries = 5
 
 // readersPause is how long readers have, after they kept the WAL from being
 // cut, before it is tried again.
@@ -56,168 +77,164 @@ func cutWAL(conn *sqlite.Conn) (busy bool, err error) {
 	return busy, err
 }
 
-// scrubbedAtOnce is how many pages are overwritten in one transaction.
-const scrubbedAtOnce = 4000
+// How many pages are overwritten in one round, and how many rounds there are
+// before one does all that is left.
+const (
+	scrubbedAtOnce = 4000
+	maxRounds      = 40
+)
 
 // scrubPages overwrites the unallocated parts of all pages of tables and
 // indexes. If it is broken off, what it did is done.
-func scrubPages(ctx context.Context, conn *sqlite.Conn) error {
-	todo := []int64{1} // the table of tables itself
-	err := each(conn, `SELECT rootpage FROM sqlite_schema WHERE rootpage>0`, func(st *sqlite.Stmt) { todo = append(todo, st.ColumnInt64(0)) })
-	for err == nil && len(todo) > 0 {
-		if err := ctx.Err(); err != nil {
+func (s *Store) scrubPages(ctx context.Context, most int, before func()) error {
+	conn, err := s.openWatcher()
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // it was only read
+	conn.SetInterrupt(ctx.Done())
+	s.w.pinned.Store(true)
+	defer s.w.pinned.Store(false)
+	x := scrubbing{snapshot: conn, log: walLog{path: s.w.wal}}
+	if err := s.w.doAlone(ctx, x.begin); err != nil {
+		return err
+	}
+	if err := x.look(); err != nil {
+		return err
+	}
+	for round := 1; !x.done; round++ {
+		before()
+		if round > maxRounds {
+			most = 0
+		}
+		if err := s.w.doAlone(ctx, func(conn *sqlite.Conn) error { return x.round(conn, most) }); err != nil {
 			return err
 		}
-		if err = step(conn, `BEGIN IMMEDIATE`); err != nil {
-			break
-		}
-		if todo, err = scrubSome(conn, todo); err == nil {
-			err = step(conn, `COMMIT`)
-		}
-		if err != nil && !conn.AutocommitEnabled() {
-			return errors.Join(err, step(conn, `ROLLBACK`))
-		}
-		if err == nil {
-			err = exec(conn, `PRAGMA wal_checkpoint(PASSIVE)`)
-		}
 	}
-	return full(err)
+	return nil
 }
 
-// scrubSome scrubs pages and those below them. It returns what is left to do.
-func scrubSome(conn *sqlite.Conn, todo []int64) ([]int64, error) {
-	read, err := conn.Prepare(`SELECT data FROM sqlite_dbpage WHERE pgno=?`)
+// openWatcher opens a connection that reads as of one instant for long, which
+// those that requests share must not.
+func (s *Store) openWatcher() (*sqlite.Conn, error) {
+	conn, err := sqlite.OpenConn(filepath.Join(s.cfg.Dir, File), sqlite.OpenReadOnly)
 	if err != nil {
-		return todo, err
+		return nil, err
+	}
+	if err := prepareReader(conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// scrubbing is one call of Scrub. Its methods but look are called by the writer.
+type scrubbing struct {
+	snapshot *sqlite.Conn
+	log      walLog
+	todo     pageSet // pages that may have something to be overwritten
+	done     bool
+}
+
+// begin fixes the instant of the look, and notes where the WAL ends then. A
+// page is written before, so that the instant is in the WAL: while it is read,
+// the WAL goes on and does not start over.
+func (x *scrubbing) begin(conn *sqlite.Conn) error {
+	for _, query := range []string{`BEGIN IMMEDIATE`, `UPDATE sqlite_dbpage SET data=data WHERE pgno=1`, `COMMIT`} {
+		if err := step(conn, query); err != nil {
+			return rolledBack(conn, err)
+		}
+	}
+	if err := step(x.snapshot, `BEGIN`); err != nil {
+		return err
+	}
+	if err := step(x.snapshot, `SELECT count(*) FROM sqlite_schema`); err != nil {
+		return err
+	}
+	return x.log.skip()
+}
+
+// rolledBack is err of a transaction that is not open any more.
+func rolledBack(conn *sqlite.Conn, err error) error {
+	if err != nil && !conn.AutocommitEnabled() {
+		return errors.Join(err, step(conn, `ROLLBACK`))
+	}
+	return err
+}
+
+// look reads all pages. Which of them are of tables and indexes is not known
+// here; one that is not may be noted too.
+func (x *scrubbing) look() error {
+	stmt, err := x.snapshot.Prepare(`SELECT pgno, data FROM sqlite_dbpage`)
+	if err != nil {
+		return err
+	}
+	var p page
+	return rows(stmt, func() error {
+		runtime.Gosched() // who reads for a request goes first
+		p.no, p.data = stmt.ColumnInt64(0), columnBytes(stmt, 1, p.data[:0])
+		if changed, err := p.scrub(); changed && err == nil {
+			x.todo.add(p.no)
+		}
+		return nil
+	})
+}
+
+// round overwrites some of the pages that are noted, or all if most is 0, and
+// notes those that were written since the last round. When nothing is left, no
+// page of a table or an index has anything to be overwritten.
+func (x *scrubbing) round(conn *sqlite.Conn, most int) error {
+	if err := x.log.next(x.todo.add); err != nil {
+		return err
+	}
+	if err := step(conn, `BEGIN IMMEDIATE`); err != nil {
+		return err
+	}
+	err := x.some(conn, most)
+	if err == nil {
+		err = step(conn, `COMMIT`)
+	}
+	if err != nil {
+		return rolledBack(conn, err)
+	}
+	x.done = x.todo.count == 0
+	return x.log.skip() // what this round wrote
+}
+
+// some is what round does in its transaction.
+func (x *scrubbing) some(conn *sqlite.Conn, most int) error {
+	var trees pageSet
+	if err := inTrees(conn, &trees); err != nil {
+		return err
 	}
 	write, err := conn.Prepare(`UPDATE sqlite_dbpage SET data=? WHERE pgno=?`)
 	if err != nil {
-		return todo, err
+		return err
 	}
-	var p page
-	for looked, written := 0, 0; len(todo) > 0 && written < scrubbedAtOnce && looked < 16*scrubbedAtOnce; looked++ {
-		p.no, todo = todo[len(todo)-1], todo[:len(todo)-1]
-		read.BindInt64(1, p.no)
-		p.data = p.data[:0]
-		if err := rows(read, func() error { p.data = columnBytes(read, 0, p.data); return nil }); err != nil {
-			return todo, err
+	p, written := page{}, 0
+	for no := range x.todo.all() {
+		if written == most && most > 0 {
+			return nil
+		}
+		x.todo.remove(no)
+		if !trees.has(no) {
+			continue
+		}
+		if err := p.read(conn, no); err != nil {
+			return err
 		}
 		changed, err := p.scrub()
 		if err != nil {
-			return todo, err
+			return err
 		}
-		todo = p.appendChildren(todo)
 		if !changed {
 			continue
 		}
 		write.BindBytes(1, p.data)
-		write.BindInt64(2, p.no)
+		write.BindInt64(2, no)
 		if err := rows(write, func() error { return nil }); err != nil {
-			return todo, err
+			return err
 		}
 		written++
 	}
-	return todo, nil
-}
-
-// page is a page of a table or an index, as the file has it
-// (https://www.sqlite.org/fileformat2.html#b_tree_pages).
-type page struct {
-	no   int64
-	data []byte
-}
-
-// The kinds of pages.
-const (
-	interiorIndex = 2
-	interiorTable = 5
-	leafIndex     = 10
-	leafTable     = 13
-)
-
-// header is where the page's header begins: the first page has the file's
-// before it.
-func (p *page) header() int {
-	if p.no == 1 {
-		return 100
-	}
-	return 0
-}
-
-func (p *page) interior() bool {
-	kind := p.data[p.header()]
-	return kind == interiorIndex || kind == interiorTable
-}
-
-func (p *page) at(i int) int { return int(binary.BigEndian.Uint16(p.data[i:])) }
-
-// cells is where the pointers to cells begin and end.
-func (p *page) cells() (from, to int) {
-	from = p.header() + 8
-	if p.interior() {
-		from += 4
-	}
-	return from, from + 2*p.at(p.header()+3)
-}
-
-// scrub overwrites what is between the pointers and the cells, and what is in
-// free blocks. Smaller fragments come from free blocks, which are overwritten.
-func (p *page) scrub() (changed bool, err error) {
-	h := p.header()
-	if len(p.data) < 512 {
-		return false, p.damaged()
-	}
-	switch p.data[h] {
-	case interiorIndex, interiorTable, leafIndex, leafTable:
-	default:
-		return false, p.damaged()
-	}
-	_, from := p.cells()
-	content := p.at(h + 5)
-	if content == 0 {
-		content = 1 << 16
-	}
-	if from > content || content > len(p.data) {
-		return false, p.damaged()
-	}
-	changed = zero(p.data[from:content])
-	for block := p.at(h + 1); block != 0; {
-		end := block + p.at(min(block, len(p.data)-4)+2)
-		if block < content || end < block+4 || end > len(p.data) {
-			return changed, p.damaged()
-		}
-		changed = zero(p.data[block+4:end]) || changed
-		next := p.at(block)
-		if next != 0 && next < end {
-			return changed, p.damaged()
-		}
-		block = next
-	}
-	return changed, nil
-}
-
-// appendChildren appends the pages below an interior page.
-func (p *page) appendChildren(to []int64) []int64 {
-	if !p.interior() {
-		return to
-	}
-	from, end := p.cells()
-	to = append(to, int64(binary.BigEndian.Uint32(p.data[from-4:])))
-	for i := from; i < end; i += 2 {
-		to = append(to, int64(binary.BigEndian.Uint32(p.data[p.at(i):])))
-	}
-	return to
-}
-
-func (p *page) damaged() error { return fmt.Errorf("sqlite: page %d is damaged", p.no) }
-
-// zero overwrites bytes; false if they were zeros.
-func zero(b []byte) (changed bool) {
-	for i := range b {
-		if b[i] != 0 {
-			clear(b[i:])
-			return true
-		}
-	}
-	return false
+	return nil
 }

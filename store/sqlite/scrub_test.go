@@ -1,7 +1,9 @@
 package sqlite_test
 
 import (
+	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -228,4 +230,58 @@ func (c *canaries) intact() {
 	}}); err != nil {
 		c.Fatal(err)
 	}
+}
+
+// Before each round of a scrub others write and erase, which moves what was left
+// of the erased to other pages.
+func TestAScrubLeavesNoErasedByteThoughOthersWriteMeanwhile(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			c := cages(t, seed)
+			for range 3 {
+				c.play(15)
+				c.scrubAbreast()
+			}
+			c.intact()
+		})
+	}
+}
+
+// scrubAbreast scrubs in small rounds, and plays before some of them.
+func (c *canaries) scrubAbreast() {
+	c.Helper()
+	dead, rounds := slices.Clone(c.dead), 0
+	if err := sqlite.ScrubInRounds(c.Context(), c.s, 2, func() {
+		if rounds++; rounds < 5 {
+			c.play(3)
+		}
+	}); err != nil {
+		c.Fatal(err)
+	}
+	if n := found(c.raw(), dead); n > 0 {
+		c.Errorf("%d of %d erased canaries are in the files after %d rounds", n, len(dead), rounds)
+	}
+	// Nor is anything where nothing should be, be it of whom it may.
+	if pages, left, err := c.s.Unscrubbed(c.Context()); err != nil || left > 0 || pages < 20 || rounds < 2 {
+		c.Errorf("%d of %d pages have something to be overwritten after %d rounds: %v", left, pages, rounds, err)
+	}
+}
+
+func TestAScrubThatIsBrokenOffHarmsNothing(t *testing.T) {
+	c := cages(t, 1)
+	c.play(25)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := c.s.Scrub(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a scrub of a context that has ended: %v", err)
+	}
+	for after := range 12 {
+		ctx, stop := context.WithTimeout(t.Context(), time.Duration(after)*time.Millisecond)
+		if err := sqlite.ScrubInRounds(ctx, c.s, 3, func() {}); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a scrub that is broken off: %v", err)
+		}
+		stop()
+		c.play(1)
+	}
+	c.intact()
 }

@@ -63,7 +63,8 @@ type Store struct {
 	readers *sqlitex.Pool
 	w       *writer
 	watch   store.Watchers
-	owners  sync.Map // number → store.Owner
+	owners  sync.Map      // number → store.Owner
+	scrubs  chan struct{} // has one while somebody scrubs
 	done    chan struct{}
 	checked chan struct{}
 }
@@ -89,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, lock: lock, done: make(chan struct{}), checked: make(chan struct{})}
+	s := &Store{cfg: cfg, lock: lock, scrubs: make(chan struct{}, 1), done: make(chan struct{}), checked: make(chan struct{})}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}

@@ -9,18 +9,18 @@ import (
 
 const (
 	walSoft = 16 << 20  // bytes committed until the WAL is copied, beside the writer
-	walHard = 256 << 20 // size of the WAL at which the writer waits for the copy
+	walHard = 256 << 20 // size of the WAL at which the writer does that, and waits
 )
 
 // tendWAL has the WAL copied into the database. That runs beside the writer;
 // only when writing goes on so fast that the WAL never starts over, the writer
-// does the rest of it by itself.
+// does the rest of it by itself: but not while it cannot, as the WAL is read.
 func (w *writer) tendWAL(bytes int) {
 	if w.grown += bytes + 4096; w.grown < walSoft {
 		return
 	}
 	w.grown = 0
-	if info, err := os.Stat(w.wal); err == nil && info.Size() > walHard {
+	if info, err := os.Stat(w.wal); err == nil && info.Size() > walHard && !w.pinned.Load() {
 		// An error leaves the WAL as long as it is, to be tried again.
 		_ = exec(w.conn, "PRAGMA wal_checkpoint(RESTART)")
 		return

@@ -41,6 +41,7 @@ type writer struct {
 	copyWAL  chan struct{} // a hint that there is much to copy
 	wal      string        // path of the WAL
 	grown    int           // bytes of bodies since the last hint
+	pinned   atomic.Bool   // somebody reads for long, so that the WAL cannot start over
 
 	dict   *dictionary // names, those of the open transaction too
 	dirty  bool        // dict is not published yet, and may be changed
