@@ -2,7 +2,9 @@
 // and no route: whoever acts for a principal asks May first, every time.
 //
 // Who asks is said by a bearer token of an OpenID provider, which a Verifier
-// reads. What they may do is said by the SMART scopes in it (see Scopes).
+// reads, or by header credentials of a configured client, which a
+// ClientVerifier checks; an Entrance takes both. What they may do is said by
+// SMART scopes, of the token or of the client (see Scopes).
 package auth
 
 import (

@@ -16,7 +16,8 @@ import (
 // options is the command line. Each option can also be given in the
 // environment, as FIREBREAK_ and its name in capitals, and in the file that
 // --config names; the command line wins over both, the environment over the
-// file.
+// file. What is about a single client is on the command line only: the tenants
+// of a server are not the tenant of a client.
 type options struct {
 	Config string `help:"YAML file of options by their names, such as 'listen: 127.0.0.1:8080'." type:"path" placeholder:"FILE"`
 
@@ -25,6 +26,7 @@ type options struct {
 	Export  exportCommand  `cmd:"" help:"Export from any Bulk Data server into a folder, and check what came."`
 	Verify  verifyCommand  `cmd:"" help:"Check an exported folder against its manifest, offline."`
 	Purge   purgeCommand   `cmd:"" help:"Remove whole records of patients from a server, for good."`
+	Client  clientCommand  `cmd:"" help:"Keep the file of clients that come in with header credentials."`
 	Demo    demoCommand    `cmd:"" help:"Make patients, load, export and check them, and end."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
@@ -163,7 +165,7 @@ func (y yamlResolver) Validate(app *kong.Application) error {
 func (y yamlResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	v, ok := y[flag.Name]
 	// kong would let what is resolved here win over the environment.
-	if ok && !slices.ContainsFunc(flag.Envs, func(name string) bool { return os.Getenv(name) != "" }) {
+	if ok && len(flag.Envs) > 0 && !slices.ContainsFunc(flag.Envs, func(name string) bool { return os.Getenv(name) != "" }) {
 		return v, nil
 	}
 	return nil, nil //nolint:nilnil // kong's word for "not here"

@@ -34,11 +34,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	whom := "without authentication, to this machine only"
-	if !c.isOff() {
-		whom = "to bearers of tokens of " + c.OIDCIssuer
-	}
-	_, _ = fmt.Fprintf(s.out, "Firebreak %s serves %s from %s %s. Ctrl-C stops it.\n", version(), srv.Base(), c.where(), whom)
+	_, _ = fmt.Fprintf(s.out, "Firebreak %s serves %s from %s %s. Ctrl-C stops it.\n", version(), srv.Base(), c.where(), c.whom())
 	return errors.Join(srv.Run(ctx), srv.Close())
 }
 

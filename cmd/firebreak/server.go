@@ -104,7 +104,7 @@ func loopbackOnly(addr string) error {
 	if ok {
 		return nil
 	}
-	return fmt.Errorf("--listen %s is not a loopback address: without authentication only this machine may be served; use --auth=oidc, or 127.0.0.1 and a proxy that authenticates", addr)
+	return fmt.Errorf("--listen %s is not a loopback address: without authentication only this machine may be served; use --auth=oidc or --auth=clients, or 127.0.0.1 and a proxy that authenticates", addr)
 }
 
 // isLoopback tells whether only this machine reaches an address of the form
@@ -142,7 +142,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
 		Handlers: map[string]engine.Handler{export.Kind: exports, purge.Kind: purges, purge.BulkKind: purges}, Record: s.record(), Observe: s.seen.units(),
 	})
-	in, err := s.opts.access(s.log)
+	in, err := s.opts.access(s.log, origin.ClientAddr)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (s *Server) routes(e *echo.Echo, exports *export.Export, purges *purge.Purg
 	base, who := e.Group(fhirhttp.Root), rest.WithPrincipal(in.who)
 	rest.Routes(base, rest.Config{
 		Service: newService(s.store, s.opts.MaxResource), MaxBody: int64(s.opts.MaxResource),
-		Metadata: capability(in.smart != nil).JSON(), SMART: in.smart,
+		Metadata: capability(in.smart != nil, s.opts.Clients != "").JSON(), SMART: in.smart,
 	}, who)
 	ops := opshttp.Config{Store: s.store, Files: s.files, Now: time.Now, MaxBody: maxParameters, Record: s.record(), Links: links}
 	exporting := exportOperation(exports, !s.opts.isOff() && links == nil)
@@ -209,8 +209,9 @@ const maxParameters = 4 << 20
 
 const bulkData = "http://hl7.org/fhir/uv/bulkdata/"
 
-// capability is what /metadata says; smart: tokens are needed.
-func capability(smart bool) interaction.Capability {
+// capability is what /metadata says; smart: tokens are taken, clients: header
+// credentials are.
+func capability(smart, clients bool) interaction.Capability {
 	definition := bulkData + "OperationDefinition/"
 	return interaction.Capability{
 		Version: version(), Date: builtAt(), Instantiates: []string{bulkData + "CapabilityStatement/bulk-data"},
@@ -222,7 +223,7 @@ func capability(smart bool) interaction.Capability {
 			{Type: "Group", Name: "purge", Definition: "http://hl7.org/fhir/OperationDefinition/Group-purge"},
 			{Type: "Patient", Name: "bulk-purge", Definition: "https://docs.kodjin.com/operation-bulk-purge"},
 		},
-		SMART: smart,
+		SMART: smart, Clients: clients,
 	}
 }
 

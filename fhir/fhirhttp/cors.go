@@ -67,7 +67,7 @@ func (o CORS) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 			h.Set(echo.HeaderAccessControlExposeHeaders, "Content-Location, ETag, Expires, Location, Preference-Applied, Retry-After, X-Progress, X-Request-Id")
 			if preflight {
 				h.Set(echo.HeaderAccessControlAllowMethods, "GET, HEAD, POST, PUT, PATCH, DELETE")
-				h.Set(echo.HeaderAccessControlAllowHeaders, "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, If-Range, Prefer, Range, X-Request-Id")
+				h.Set(echo.HeaderAccessControlAllowHeaders, "Accept, Authorization, Client_id, Client_secret, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, If-Range, Prefer, Range, X-Oneup-User-Id, X-Request-Id")
 				h.Set(echo.HeaderAccessControlMaxAge, "600")
 			}
 		}

@@ -100,7 +100,8 @@ func TestAPreflightNeedsNoAuthentication(t *testing.T) {
 			t.Errorf("%s: %d %v", origin, status, h)
 		}
 		if allowed && (!strings.Contains(h.Get("Access-Control-Allow-Methods"), "DELETE") ||
-			!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") || h.Get("Access-Control-Max-Age") == "") {
+			!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization, Client_id, Client_secret, ") ||
+			!strings.Contains(h.Get("Access-Control-Allow-Headers"), ", X-Oneup-User-Id, ") || h.Get("Access-Control-Max-Age") == "") {
 			t.Errorf("%s: %v", origin, h)
 		}
 	}

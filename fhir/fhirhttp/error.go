@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"firebreak/fhir"
 
@@ -44,6 +47,10 @@ var errAborted = errors.New("the answer was broken off")
 // WWW-Authenticate (RFC 6750, section 3).
 type challenger interface{ Challenge() string }
 
+// delayer is an error that says how long to wait before it is worth trying
+// again.
+type delayer interface{ RetryAfter() time.Duration }
+
 // renderError is the one place where an error becomes an answer. An error that
 // comes when the answer has begun is only logged here; accessLog cuts the
 // connection then.
@@ -59,6 +66,9 @@ func renderError(log *slog.Logger) echo.HTTPErrorHandler {
 		}
 		if c.Response().Committed {
 			return
+		}
+		if d := delayer(nil); errors.As(err, &d) {
+			c.Response().Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.RetryAfter().Seconds()))))
 		}
 		setErrorHeaders(c.Response().Header(), e.Kind)
 		if ch := challenger(nil); errors.As(err, &ch) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -267,6 +268,59 @@ func TestBase(t *testing.T) {
 				t.Errorf("base is %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestTheAddressOfAClientIsTheLastThatNoTrustedProxyHas(t *testing.T) {
+	proxy := fhirhttp.Origin{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
+	for name, c := range map[string]struct {
+		peer   string
+		header []string // name, value, …
+		want   string
+	}{
+		"the peer":                  {"192.0.2.1:9", nil, "192.0.2.1"},
+		"a peer that claims":        {"192.0.2.1:9", []string{"X-Forwarded-For", "198.51.100.1"}, "192.0.2.1"},
+		"a peer that claims trust":  {"192.0.2.1:9", []string{"X-Forwarded-For", "10.0.0.1"}, "192.0.2.1"},
+		"a mapped IPv4":             {"[::ffff:192.0.2.1]:9", nil, "192.0.2.1"},
+		"before a proxy":            {"10.1.2.3:9", []string{"X-Forwarded-For", "198.51.100.1"}, "198.51.100.1"},
+		"what the client claimed":   {"10.1.2.3:9", []string{"X-Forwarded-For", "evil, 203.0.113.1, 198.51.100.1"}, "198.51.100.1"},
+		"before two proxies":        {"10.1.2.3:9", []string{"X-Forwarded-For", "203.0.113.1, 198.51.100.1, 10.0.0.9"}, "198.51.100.1"},
+		"in two headers":            {"10.1.2.3:9", []string{"X-Forwarded-For", "203.0.113.1", "X-Forwarded-For", "198.51.100.1"}, "198.51.100.1"},
+		"with a port":               {"10.1.2.3:9", []string{"X-Forwarded-For", "198.51.100.1:443"}, "198.51.100.1"},
+		"IPv6":                      {"[::1]:9", []string{"X-Forwarded-For", "2001:db8::1"}, "2001:db8::1"},
+		"IPv6 with a port":          {"[::1]:9", []string{"X-Forwarded-For", "[2001:db8::1]:443"}, "2001:db8::1"},
+		"Forwarded":                 {"10.1.2.3:9", []string{"Forwarded", `for=203.0.113.1, for="[2001:db8::1]:4711";host=x`}, "2001:db8::1"},
+		"Forwarded without a for":   {"10.1.2.3:9", []string{"Forwarded", `for=203.0.113.1, host=x`}, "10.1.2.3"},
+		"X-Forwarded is first":      {"10.1.2.3:9", []string{"Forwarded", "for=203.0.113.1", "X-Forwarded-For", "198.51.100.1"}, "198.51.100.1"},
+		"a proxy that says nothing": {"10.1.2.3:9", nil, "10.1.2.3"},
+		"a proxy that says junk":    {"10.1.2.3:9", []string{"X-Forwarded-For", "203.0.113.1, unknown"}, "10.1.2.3"},
+		"proxies all the way":       {"10.1.2.3:9", []string{"X-Forwarded-For", "10.0.0.8, 10.0.0.9"}, "10.0.0.8"},
+		"a unix socket":             {"@", []string{"X-Forwarded-For", "198.51.100.1"}, "invalid IP"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/x", nil)
+		r.RemoteAddr = c.peer
+		for i := 0; i < len(c.header); i += 2 {
+			r.Header.Add(c.header[i], c.header[i+1])
+		}
+		if got := proxy.ClientAddr(r).String(); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// delayed is an error that says when to try again.
+type delayed struct{ error }
+
+func (delayed) RetryAfter() time.Duration { return 1500 * time.Millisecond }
+
+func (d delayed) Unwrap() error { return d.error }
+
+func TestAnErrorMaySayWhenToTryAgain(t *testing.T) {
+	s := newServer(t, fhirhttp.Origin{})
+	s.answers("/x", fmt.Errorf("wrapped: %w", delayed{fhir.Errorf(fhir.Throttled, "too often")}))
+	w := s.do(httptest.NewRequest(http.MethodGet, "/x", nil))
+	if w.Code != 429 || w.Header().Get("Retry-After") != "2" || !strings.Contains(w.Body.String(), "too often") {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,9 +21,9 @@ type Origin struct {
 	// PublicBase is the FHIR base as clients write it, such as
 	// "https://ehr.example.org/fhir". Where it is set, headers are not read.
 	PublicBase string
-	// Trusted are the proxies whose X-Forwarded-Host, -Proto, -Port, -Prefix
-	// or Forwarded header is believed: of a list, the last value, which is the
-	// nearest proxy's own. A trusted proxy must set these or remove them.
+	// Trusted are the proxies whose X-Forwarded-Host, -Proto, -Port, -Prefix,
+	// -For or Forwarded header is believed: of a list, the last value, which is
+	// the nearest proxy's own. A trusted proxy must set these or remove them.
 	Trusted []netip.Prefix
 }
 
@@ -96,18 +97,55 @@ func (o Origin) seen(r *http.Request) (address, error) {
 	return a, nil
 }
 
-func (o Origin) trusts(remote string) bool {
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return false
+// ClientAddr is the address that r comes from: of the peer or, where that is a
+// trusted proxy, of the last one before it, as X-Forwarded-For or Forwarded has
+// it, that is no trusted proxy. What cannot be read is passed over, with all
+// before it. The zero Addr is for a peer that has none, such as a Unix socket.
+func (o Origin) ClientAddr(r *http.Request) netip.Addr {
+	addr := addrOf(r.RemoteAddr)
+	before := splitList(r.Header.Values("X-Forwarded-For"), ',')
+	if len(before) == 0 {
+		before = forwardedFor(r.Header)
 	}
-	addr := peer.Addr().Unmap().WithZone("")
-	for _, p := range o.Trusted {
-		if p.Contains(addr) {
-			return true
+	for _, text := range slices.Backward(before) {
+		next := addrOf(text)
+		if !o.trustsAddr(addr) || !next.IsValid() {
+			break
 		}
+		addr = next
 	}
-	return false
+	return addr
+}
+
+// addrOf reads an address with or without a port.
+func addrOf(s string) netip.Addr {
+	peer, err := netip.ParseAddrPort(s)
+	addr := peer.Addr()
+	if err != nil {
+		addr, _ = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")) // else the zero Addr
+	}
+	return addr.Unmap().WithZone("")
+}
+
+// forwardedFor lists whom Forwarded (RFC 7239) has requests come from.
+func forwardedFor(h http.Header) []string {
+	var list []string
+	for _, element := range splitList(h.Values("Forwarded"), ',') {
+		from := ""
+		for _, pair := range splitList([]string{element}, ';') {
+			if name, value := splitPair(pair); name == "for" {
+				from = value
+			}
+		}
+		list = append(list, from)
+	}
+	return list
+}
+
+func (o Origin) trusts(remote string) bool { return o.trustsAddr(addrOf(remote)) }
+
+func (o Origin) trustsAddr(addr netip.Addr) bool {
+	return slices.ContainsFunc(o.Trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // forwarded is the address after what a proxy says; words that cannot be one

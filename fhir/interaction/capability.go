@@ -3,6 +3,7 @@ package interaction
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"firebreak/fhir/r4"
@@ -24,6 +25,8 @@ type Capability struct {
 	// SMART says that a token is needed, and that the SMART configuration says
 	// how to come by one.
 	SMART bool
+	// Clients says that header credentials are taken.
+	Clients bool
 }
 
 type capabilityJSON struct {
@@ -56,7 +59,7 @@ type restJSON struct {
 }
 
 type securityJSON struct {
-	Service     []conceptJSON `json:"service"`
+	Service     []conceptJSON `json:"service,omitempty"`
 	Description string        `json:"description"`
 }
 
@@ -120,13 +123,20 @@ func (c Capability) JSON() []byte {
 }
 
 func (c Capability) security() *securityJSON {
-	if !c.SMART {
+	if !c.SMART && !c.Clients {
 		return nil
 	}
-	return &securityJSON{
-		Service:     []conceptJSON{{[]codingJSON{{"http://terminology.hl7.org/CodeSystem/restful-security-service", "SMART-on-FHIR"}}}},
-		Description: "Send a bearer token. [base]/.well-known/smart-configuration says where tokens are had.",
+	var s securityJSON
+	var ways []string
+	if c.SMART {
+		s.Service = []conceptJSON{{[]codingJSON{{"http://terminology.hl7.org/CodeSystem/restful-security-service", "SMART-on-FHIR"}}}}
+		ways = append(ways, "Send a bearer token. [base]/.well-known/smart-configuration says where tokens are had.")
 	}
+	if c.Clients {
+		ways = append(ways, "Clients that are configured for it send client_id and client_secret as headers, and x-oneup-user-id to act for a user.")
+	}
+	s.Description = strings.Join(ways, " ")
+	return &s
 }
 
 func (c Capability) operations(typ string) []operationJSON {

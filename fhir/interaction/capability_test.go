@@ -2,6 +2,7 @@ package interaction_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,31 @@ func TestTheCapabilityStatementSaysWhatIsOffered(t *testing.T) {
 		}
 		if r.Type == "Patient" != (len(r.Operation) == 2) {
 			t.Errorf("%s has %v", r.Type, r.Operation)
+		}
+	}
+}
+
+func TestTheCapabilityStatementNamesTheWaysToComeIn(t *testing.T) {
+	for name, c := range map[string]struct {
+		says  interaction.Capability
+		words []string
+		never []string
+	}{
+		"none":    {interaction.Capability{}, nil, []string{"security", "token", "client_id"}},
+		"tokens":  {interaction.Capability{SMART: true}, []string{"SMART-on-FHIR", "token"}, []string{"client_id"}},
+		"headers": {interaction.Capability{Clients: true}, []string{"client_id", "x-oneup-user-id"}, []string{"SMART", "token", `"service"`}},
+		"both":    {interaction.Capability{SMART: true, Clients: true}, []string{"SMART-on-FHIR", "token", "client_id"}, nil},
+	} {
+		text := string(c.says.JSON())
+		for _, word := range c.words {
+			if !strings.Contains(text, word) {
+				t.Errorf("%s: there is no %q", name, word)
+			}
+		}
+		for _, word := range c.never {
+			if strings.Contains(text, word) {
+				t.Errorf("%s: it says %q", name, word)
+			}
 		}
 	}
 }
