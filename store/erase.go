@@ -44,7 +44,12 @@ type Eraser interface {
 	// once begins with its oldest versions. Once nothing is left, its id is as
 	// if it had never been used: the next version is number 1, with a new key.
 	// A scan under way yields an erased version or does not; it does not fail.
-	Erase(ctx context.Context, f Fence, vs []VersionRef) (Erased, error)
+	//
+	// of are patients on whose account the versions go, or would be missed. If a
+	// hold that stands, by the store's clock, is on one of them or on the tenant,
+	// the answer is ErrOnHold, and nothing is removed. A hold that was
+	// acknowledged before the erasure is committed is seen.
+	Erase(ctx context.Context, f Fence, vs []VersionRef, of ...string) (Erased, error)
 	// Residue looks for what is left of what was erased, or mentions it; none
 	// if nothing is. It gives each kind of what it finds, and of all
 	// MaxResidue at most. It goes by indexes and opens no body. While others

@@ -364,6 +364,7 @@ type Store interface {
 	Eraser
 	Erasures
 	Notices
+	Holds
 	// Ping tells whether the store can commit now.
 	Ping(ctx context.Context) error
 	// Close waits for commits under way, and releases the store.

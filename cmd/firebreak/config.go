@@ -27,6 +27,7 @@ type options struct {
 	Verify  verifyCommand  `cmd:"" help:"Check an exported folder against its manifest, offline."`
 	Purge   purgeCommand   `cmd:"" help:"Remove whole records of patients from a server, for good."`
 	Client  clientCommand  `cmd:"" help:"Keep the file of clients that come in with header credentials."`
+	Hold    holdCommand    `cmd:"" help:"Set, list and lift legal holds, which keep records from purges."`
 	Demo    demoCommand    `cmd:"" help:"Make patients, load, export and check them, and end."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -72,13 +72,13 @@ func (s faultyStore) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID
 	return s.Store.Versions(ctx, t, ids, yield)
 }
 
-func (s faultyStore) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (store.Erased, error) {
+func (s faultyStore) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (store.Erased, error) {
 	if f.Unit == s.fault.refuse && s.fault.refused.Add(1) <= job.MaxErrors {
 		return store.Erased{}, errRefused
 	}
 	defer s.fault.holds(ctx, "Erase")
 	defer s.fault.at("Erase for " + f.Unit)()
-	return s.Store.Erase(ctx, f, vs)
+	return s.Store.Erase(ctx, f, vs, of...)
 }
 
 func (s faultyStore) Residue(ctx context.Context, t store.Tenant, g store.Gone) ([]store.Residue, error) {

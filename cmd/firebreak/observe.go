@@ -14,7 +14,7 @@ import (
 
 // watching are the options by which a server is watched.
 type watching struct {
-	OperatorListen string `help:"Loopback address for the operator, with /metrics, /healthz and /readyz; or 'off'." default:"127.0.0.1:9464" placeholder:"ADDR"`
+	OperatorListen string `help:"Loopback address for the operator, with /metrics, /healthz, /readyz and /holds; or 'off'." default:"127.0.0.1:9464" placeholder:"ADDR"`
 	OTLPEndpoint   string `name:"otlp-endpoint" help:"OTLP collector, over HTTP, to send traces to. Without it none are made." placeholder:"URL"`
 }
 

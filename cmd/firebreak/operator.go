@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"firebreak/operations/hold"
 )
 
 // operator serves those who run the server, on an address that only this
@@ -79,6 +81,10 @@ func (s *Server) operatorRoutes() http.Handler {
 	if s.seen.metrics != nil {
 		mux.Handle("GET /metrics", s.seen.metrics.handler(s.log))
 	}
+	holdsAPI{
+		holds:    hold.New(hold.Config{Store: s.store, Now: time.Now, NewID: newID, Record: s.record()}),
+		isTenant: s.opts.isTenant, log: s.log,
+	}.routes(mux)
 	return mux
 }
 

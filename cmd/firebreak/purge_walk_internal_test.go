@@ -241,14 +241,14 @@ type gated struct {
 	may     chan struct{} // closed when it may
 }
 
-func (g gated) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (store.Erased, error) {
+func (g gated) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (store.Erased, error) {
 	select {
 	case g.erasing <- struct{}{}:
 	default:
 	}
 	select {
 	case <-g.may:
-		return g.Store.Erase(ctx, f, vs)
+		return g.Store.Erase(ctx, f, vs, of...)
 	case <-ctx.Done():
 		return store.Erased{}, ctx.Err()
 	}

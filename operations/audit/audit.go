@@ -1,6 +1,6 @@
-// Package audit records what is done with jobs as AuditEvents of FHIR R4
+// Package audit records what is done with jobs, and with holds, as AuditEvents of FHIR R4
 // (https://hl7.org/fhir/R4/auditevent.html): resources of the server's own in
-// the tenant that the job is of. They say who did what with which job, when and
+// the tenant that it is of. They say who did what with which of them, when and
 // with what outcome, and nothing of what is in any resource.
 package audit
 

@@ -133,6 +133,23 @@ func TestAnEventSaysWhoDidWhatWhenWithWhichOutcome(t *testing.T) {
 	}
 }
 
+func TestAnEventOfAHoldNamesItAndWhatItIsOn(t *testing.T) {
+	a := newArchive(t)
+	by := job.Owner{Client: "operator", User: "Ann"}
+	a.record(job.Event{Act: job.HoldSet, By: by, Hold: "01H", On: "Patient/p"}, job.Event{Act: job.HoldLifted, By: by, Hold: "01H", On: "Patient/p"})
+	vs := a.versions()
+	if len(vs) != 2 || len(vs[0].Patients) > 0 {
+		t.Fatalf("%d events, in the compartments of %v", len(vs), vs[0].Patients)
+	}
+	for i, has := range [][]string{{`"action":"C"`, `"code":"hold"`}, {`"action":"U"`, `"code":"lift"`}} {
+		for _, part := range append(has, `"value":"Ann"`, `NamingSystem/hold","value":"01H"`, `"code":"13","display":"Security Resource"`, `{"type":"on","valueString":"Patient/p"}`) {
+			if !strings.Contains(string(vs[i].Body), part) {
+				t.Errorf("%s is not in %s", part, vs[i].Body)
+			}
+		}
+	}
+}
+
 func TestEachActHasItsAction(t *testing.T) {
 	for act, want := range map[job.Act]string{
 		job.KickedOff: `"action":"E"`, job.Downloaded: `"action":"R"`, job.Dismissal: `"action":"D"`, job.Expiry: `"action":"D"`,

@@ -12,6 +12,8 @@ import (
 const (
 	actSystem = "https://firebreak.dev/fhir/CodeSystem/job-act"
 	jobSystem = "https://firebreak.dev/fhir/NamingSystem/job"
+	// holdSystem has the ids of holds.
+	holdSystem = "https://firebreak.dev/fhir/NamingSystem/hold"
 )
 
 // The systems of R4 that an AuditEvent is told in.
@@ -119,6 +121,10 @@ func action(a job.Act) string {
 		return "R"
 	case job.Dismissal, job.Expiry:
 		return "D"
+	case job.HoldSet:
+		return "C"
+	case job.HoldLifted:
+		return "U"
 	}
 	return "E"
 }
@@ -140,7 +146,7 @@ func newAgent(kind coding, name string) agent {
 	return agent{Type: concept{[]coding{kind}}, Who: reference{Identifier: &identifier{Value: name}}}
 }
 
-// entityOf is the job that an event is about.
+// entityOf is the job, or the hold, that an event is about.
 func entityOf(e job.Event) entity {
 	x := entity{
 		Type: coding{entityTypes, "2", "System Object"}, Role: coding{objectRoles, "20", "Job"}, Name: e.Kind,
@@ -148,7 +154,11 @@ func entityOf(e job.Event) entity {
 	if e.Job != "" {
 		x.What = &reference{Identifier: &identifier{jobSystem, e.Job}}
 	}
-	for _, d := range []detail{{"request", e.Path}, {"file", e.File}} {
+	if e.Hold != "" {
+		x.What = &reference{Identifier: &identifier{holdSystem, e.Hold}}
+		x.Role = coding{objectRoles, "13", "Security Resource"}
+	}
+	for _, d := range []detail{{"request", e.Path}, {"file", e.File}, {"on", e.On}} {
 		if d.Value != "" {
 			x.Detail = append(x.Detail, d)
 		}

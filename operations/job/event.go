@@ -1,6 +1,6 @@
 package job
 
-// Act is what someone did with a job.
+// Act is what someone did with a job, or with a hold.
 type Act string
 
 // The acts that are recorded.
@@ -11,6 +11,9 @@ const (
 	Retried    Act = "retry"    // had what was not done of a failed one tried again
 	Purged     Act = "purge"    // erased all that it was to erase
 	Expiry     Act = "expiry"   // its time is over, and its files go
+	// Of holds, which are no jobs.
+	HoldSet    Act = "hold" // set one
+	HoldLifted Act = "lift" // ended it
 )
 
 // Event is an act, for the record. It holds no content of a resource and no
@@ -20,7 +23,9 @@ type Event struct {
 	Tenant string
 	By     Owner  // who did it; the zero Owner is the server itself
 	Job    string // its id; "" where it did not come to one
-	Kind   string // of the job
+	Kind   string // of the job; "hold" of an act on a hold
+	Hold   string // the id of the hold
+	On     string // what the hold is on, as in "Patient/x"
 	Path   string // of a kick-off, below the FHIR base and without a query
 	File   string // of a download
 	// Resumed: the download begins after the first byte of the file. It is

@@ -35,7 +35,8 @@ type resource struct {
 	text     bool               // what is detached has free text
 	round    int                // in which it was found
 
-	near, known bool // see history
+	near, known bool     // see history
+	whose       []string // see version
 }
 
 // gathering finds what is of a record. It is the record of all patients of the
@@ -315,7 +316,7 @@ func (g *gathering) add(h history) {
 		g.found.kept++
 	}
 	g.found.erasing += len(d.erase)
-	r := resource{id: h.id, versions: d.erase, detach: d.detach, text: d.text, round: g.round, near: h.near, known: h.known}
+	r := resource{id: h.id, versions: d.erase, detach: d.detach, text: d.text, round: g.round, near: h.near, known: h.known, whose: h.whoseOf(d)}
 	switch {
 	case d.about && len(d.erase) > 0:
 		g.found.gone = append(g.found.gone, r)

@@ -33,6 +33,7 @@ type version struct {
 	binary  []fhir.ID         // what it names of Binaries
 	made    bool              // a purge made it, out of the one before
 	in      []string          // the patients in whose compartments it is
+	whose   []string          // the patients on whose account a hold keeps it
 }
 
 // histories reads the versions of resources, and calls f with those of each
@@ -75,7 +76,7 @@ func (g *gathering) keepsAudit(v *store.Version) bool {
 func (h *history) add(g *gathering, v *store.Version) {
 	one := version{
 		VersionRef: store.VersionRef{Key: v.Key, ID: v.ID, N: v.N}, from: v.From, deleted: v.Deleted,
-		made: v.Detached, in: slices.Sorted(slices.Values(v.Patients)),
+		made: v.Detached, in: slices.Sorted(slices.Values(v.Patients)), whose: g.whose(v),
 	}
 	switch {
 	case v.Deleted && v.ID.Type == "Patient" && g.asked[v.ID.ID]:

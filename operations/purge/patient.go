@@ -26,6 +26,9 @@ func (a attempt) patient(ctx context.Context) (job.UnitEnd, error) {
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
+	if err := a.begins(ctx, g); err != nil {
+		return job.UnitEnd{}, err
+	}
 	g.found.order()
 	what, err := a.remember(g)
 	if err != nil {
@@ -133,34 +136,40 @@ const detachPage = 50
 // detach writes versions that do not name the record any more. What was
 // changed meanwhile is new, and stays.
 func (a attempt) detach(ctx context.Context, g *gathering) error {
-	var ids []fhir.ID
-	expect := map[fhir.ID]int64{}
-	for _, r := range g.found.shared {
-		if r.detach > 0 {
-			ids, expect[r.id] = append(ids, r.id), r.detach
-		}
-	}
-	for page := range slices.Chunk(ids, detachPage) {
-		current, err := a.cfg.Store.Get(ctx, a.fence.Tenant, page...)
-		if err != nil {
+	all := slices.DeleteFunc(slices.Clone(g.found.shared), func(r resource) bool { return r.detach == 0 })
+	for page := range slices.Chunk(all, detachPage) {
+		if err := a.mayDetach(ctx, g.onAccountOf(page)); err != nil {
 			return err
 		}
-		var puts []store.Put
-		for _, v := range current {
-			if v.N != expect[v.ID] || v.Deleted {
-				continue
-			}
-			put, err := a.detached(v, g.detaches)
-			if err != nil {
-				return err
-			}
-			puts = append(puts, put)
-		}
-		if err := a.put(ctx, puts); err != nil {
+		if err := a.detachPage(ctx, g, page); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (a attempt) detachPage(ctx context.Context, g *gathering, page []resource) error {
+	var ids []fhir.ID
+	expect := map[fhir.ID]int64{}
+	for _, r := range page {
+		ids, expect[r.id] = append(ids, r.id), r.detach
+	}
+	current, err := a.cfg.Store.Get(ctx, a.fence.Tenant, ids...)
+	if err != nil {
+		return err
+	}
+	var puts []store.Put
+	for _, v := range current {
+		if v.N != expect[v.ID] || v.Deleted {
+			continue
+		}
+		put, err := a.detached(v, g.detaches)
+		if err != nil {
+			return err
+		}
+		puts = append(puts, put)
+	}
+	return a.put(ctx, puts)
 }
 
 // detaches tells whether a reference to it is replaced. Those to other patients
@@ -211,23 +220,25 @@ const erasePage = 250
 // fits into one.
 func (a attempt) erase(ctx context.Context, g *gathering) error {
 	var batch []store.VersionRef
+	of := g.owned()
 	for _, r := range slices.Concat(g.found.shared, g.found.gone) {
 		if len(batch)+len(r.versions) > erasePage {
-			if err := a.eraseAll(ctx, g, batch); err != nil {
+			if err := a.eraseAll(ctx, g, batch, of); err != nil {
 				return err
 			}
-			batch = batch[:0]
+			batch, of = batch[:0], g.owned()
 		}
-		batch = append(batch, r.versions...)
+		batch, of = append(batch, r.versions...), append(of, r.whose...)
 	}
-	return a.eraseAll(ctx, g, batch)
+	return a.eraseAll(ctx, g, batch, of)
 }
 
-func (a attempt) eraseAll(ctx context.Context, g *gathering, versions []store.VersionRef) error {
+// eraseAll erases versions, on account of some patients.
+func (a attempt) eraseAll(ctx context.Context, g *gathering, versions []store.VersionRef, of []string) error {
 	for page := range slices.Chunk(versions, erasePage) {
-		n, err := a.cfg.Store.Erase(ctx, a.fence, page)
+		n, err := a.cfg.Store.Erase(ctx, a.fence, page, of...)
 		if err != nil {
-			return err
+			return a.stopped(err)
 		}
 		g.erased = g.erased.Add(n)
 	}

@@ -92,21 +92,21 @@ func (p polite) Scan(ctx context.Context, t store.Tenant, sel store.Selection, r
 
 // Erase is store.Eraser, but that it may be several commits. Where it is, what
 // comes first of a resource must be its oldest versions.
-func (p polite) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (out job.Erased, err error) {
+func (p polite) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (out job.Erased, err error) {
 	for len(vs) > fewVersions && p.busy() {
-		n, err := p.erase(ctx, f, vs[:fewVersions])
+		n, err := p.erase(ctx, f, vs[:fewVersions], of...)
 		if out = out.Add(n); err != nil {
 			return out, err
 		}
 		vs = vs[fewVersions:]
 	}
-	n, err := p.erase(ctx, f, vs)
+	n, err := p.erase(ctx, f, vs, of...)
 	return out.Add(n), err
 }
 
-func (p polite) erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (job.Erased, error) {
+func (p polite) erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (job.Erased, error) {
 	defer p.turn(ctx)()
-	return p.Store.Erase(ctx, f, vs)
+	return p.Store.Erase(ctx, f, vs, of...)
 }
 
 // Residue is store.Eraser.

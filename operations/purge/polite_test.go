@@ -40,9 +40,9 @@ func (c crowd) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yiel
 	return c.Store.Versions(ctx, t, ids, yield)
 }
 
-func (c crowd) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (job.Erased, error) {
+func (c crowd) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (job.Erased, error) {
 	defer c.enter()()
-	return c.Store.Erase(ctx, f, vs)
+	return c.Store.Erase(ctx, f, vs, of...)
 }
 
 func TestPurgesTakeTurnsWhileTheServerIsBusy(t *testing.T) {

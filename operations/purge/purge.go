@@ -6,7 +6,8 @@
 // A job has a unit for each patient, which goes at its own pace:
 //
 //  1. It gathers what is of the record, by what mentions the patient, then by
-//     what mentions that, until nothing new is found.
+//     what mentions that, until nothing new is found. If a hold is on any of it,
+//     the unit fails for good, now or when it comes to that.
 //  2. It announces the patient, so that no export that has read the record
 //     ends with it.
 //  3. It voids the files of exports that hold any of it, and removes them; and
@@ -57,6 +58,7 @@ type Store interface {
 	store.Eraser
 	store.Erasures
 	store.Notices
+	store.Holds
 }
 
 // Files is where the bytes of exports are.

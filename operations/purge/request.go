@@ -70,6 +70,9 @@ func (x *Purge) Kickoff(ctx context.Context, p auth.Principal, c Call) (job.Job,
 	if err := x.isGroup(ctx, t, r.Group); err != nil {
 		return job.Job{}, err
 	}
+	if err := x.unheld(ctx, t, r, patients); err != nil {
+		return job.Job{}, err
+	}
 	at, err := x.cfg.Store.Barrier(ctx, t, time.Millisecond)
 	if err != nil {
 		return job.Job{}, err

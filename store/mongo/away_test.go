@@ -147,6 +147,16 @@ func erasures(t *testing.T, s *mongo.Store) []call {
 		{"Note", primaryWait, func(ctx context.Context) error {
 			return s.Note(ctx, note, job.Erased{Versions: 2, Resources: 1}, json.RawMessage(`{}`))
 		}},
+		{"SetHold", primaryWait, func(ctx context.Context) error {
+			return s.SetHold(ctx, north, store.Hold{ID: "h", On: store.OnPatient, Subject: "nobody", Set: time.Now()})
+		}},
+		{"LiftHold", primaryWait, func(ctx context.Context) error {
+			return drop(s.LiftHold(ctx, north, "h", "Bob", time.Now()))
+		}},
+		{"Holds", primaryWait, func(ctx context.Context) error { return drop(s.Holds(ctx, north, time.Now(), "", 9)) }},
+		{"HeldAmong", primaryWait, func(ctx context.Context) error {
+			return drop(s.HeldAmong(ctx, north, time.Now(), who))
+		}},
 		{"Forget", primaryWait, func(ctx context.Context) error {
 			return s.Forget(ctx, north, []job.Part{{Job: void.Job, ID: "p", Name: "n"}})
 		}},

@@ -200,6 +200,29 @@
 // end writes some documents and is done in milliseconds, and an export has a
 // few of them in a second; those that meet are tried again, see transact.
 //
+// # Holds
+//
+// A hold must stop each erasure that is committed after it was acknowledged, and
+// erasures must not wait for each other on its account. An erasure looks for
+// holds in its transaction, and has written the document of its job by then, as
+// every write under a fence does. SetHold (1) writes whom the hold is on, and
+// then the hold, by plain writes; (2) writes the documents of all jobs of the
+// tenant that have not ended, by a plain update, which waits for transactions
+// under way; and returns. Take an erasure whose snapshot has not the hold. Its
+// job was there in that snapshot, so it was before (1), and (2) finds it, if it
+// has not ended:
+//
+//   - The erasure had written the job before (2) did. Then (2) waited for its
+//     end: it was committed before the hold was acknowledged, or never.
+//   - It writes the job after (2). Then its snapshot is older than what it
+//     writes, and it is undone, and run again with the hold in its snapshot.
+//
+// If (2) finds that the job has ended, the erasure is undone by the same
+// conflict. If (2) finds nothing to write, a primary may have answered that was
+// deposed meanwhile; but it was not before (1) was done (see abreast), so a
+// later one has the hold in all its snapshots, and what was under way at the
+// former is undone.
+//
 // # What is not there
 //
 // A scan tells by its instant whether what answers lacks anything. Mentions and

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"firebreak/store"
 
@@ -15,7 +16,7 @@ import (
 // Erase is store.Eraser. A commit that replaces one of the versions meanwhile
 // writes its document too: one of the two is undone, and then finds what the
 // other left.
-func (s *Store) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (out store.Erased, err error) {
+func (s *Store) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (out store.Erased, err error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return out, err
@@ -25,10 +26,10 @@ func (s *Store) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef)
 	if err != nil {
 		return out, failed(ctx, err)
 	}
-	out, err = s.erase(ctx, f, meant, false)
+	out, err = s.erase(ctx, f, meant, of, false)
 	if errors.Is(err, errGap) {
 		if err = s.makeGap(ctx, f.Tenant); err == nil {
-			out, err = s.erase(ctx, f, meant, true)
+			out, err = s.erase(ctx, f, meant, of, true)
 		}
 	}
 	if err != nil {
@@ -58,8 +59,12 @@ func (s *Store) makeGap(ctx context.Context, t store.Tenant) error {
 	return err
 }
 
-func (s *Store) erase(ctx context.Context, f store.Fence, meant map[identity]bool, mayGap bool) (out store.Erased, err error) {
+func (s *Store) erase(ctx context.Context, f store.Fence, meant map[identity]bool, of []string, mayGap bool) (out store.Erased, err error) {
+	now := func() (time.Time, error) { return s.clock(ctx) }
 	err = s.fenced(ctx, f, func(ctx context.Context) error {
+		if err := s.unheld(ctx, f.Tenant, now, of); err != nil {
+			return err
+		}
 		e := erasure{s: s, doomed: map[versionKey]bool{}, first: map[string]bool{}}
 		if out, err = e.run(ctx, meant); err != nil {
 			return err

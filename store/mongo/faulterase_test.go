@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"firebreak/fhir"
 	"firebreak/operations/job"
@@ -114,7 +115,18 @@ func (b *broken) erasure(mended func()) {
 	if len(ids) != 1 || found != len(refs) {
 		b.t.Errorf("%d versions of %v are found", found, ids)
 	}
-	b.call("Erase of the first version", func() error { return drop(s.Erase(ctx, purge, refs[:1])) })
+	hold := store.Hold{ID: b.kind, On: store.OnPatient, Subject: doomed, By: "Ann", Set: time.Now()}
+	b.call("SetHold", func() error { return s.SetHold(ctx, north, hold) })
+	var held []store.Held
+	b.call("HeldAmong", func() (err error) { held, err = s.HeldAmong(ctx, north, time.Now(), who); return err })
+	if len(held) != 1 {
+		b.t.Errorf("held: %+v", held)
+	}
+	if _, err := s.Erase(ctx, purge, refs, doomed); !errors.Is(err, store.ErrOnHold) && !errors.Is(err, store.ErrTransient) {
+		b.t.Errorf("erased what is held: %v", err)
+	}
+	b.call("LiftHold", func() error { return drop(s.LiftHold(ctx, north, hold.ID, "Bob", time.Now())) })
+	b.call("Erase of the first version", func() error { return drop(s.Erase(ctx, purge, refs[:1], doomed)) })
 	b.call("Erase of the others", func() error { return drop(s.Erase(ctx, purge, refs)) })
 	b.refused("End of who may have read it", reading, doomed)
 	var parts []job.Part

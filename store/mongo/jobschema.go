@@ -60,6 +60,8 @@ func jobIndexes() []index {
 		{collection: erasures, name: byHolder, keys: ascending("holder", "number")},
 		// Untell removes by it what has expired.
 		{collection: notices, name: byUntil, keys: ascending("until")},
+		// Erase looks in it whether a patient is held.
+		{collection: heldOnes, name: byHolder, keys: ascending("holder")},
 	}
 }
 

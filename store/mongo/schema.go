@@ -11,7 +11,7 @@ import (
 )
 
 // schemaNow is the schema that this binary writes and reads.
-const schemaNow = 2
+const schemaNow = 3
 
 // The collections of a database.
 const (
@@ -31,6 +31,8 @@ const (
 	erasures  = "erasure" // one document a job and a patient whom it announced
 	erasing   = "erasing" // one document a tenant: what announcing and ending units conflict on
 	notices   = "notice"  // one document an owner and a resource of whose erasure the owner is to hear
+	holds     = "hold"
+	heldOnes  = "held" // one document a hold and a patient that it is on
 )
 
 // The names of the indexes that queries hint at. That of _id is "_id_".
@@ -48,7 +50,7 @@ const (
 // at start: whoever writes to one that is not there would make it, and two who
 // do so at once may meet.
 func collections() []string {
-	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits, erasures, erasing, notices}
+	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits, erasures, erasing, notices, holds, heldOnes}
 }
 
 // index is an index of a collection.
@@ -85,7 +87,8 @@ func exists(field string) bson.D {
 func migrate(ctx context.Context, db *mongo.Database) error {
 	_, err := db.Collection(metas).InsertOne(ctx, bson.D{{Key: "_id", Value: "schema"}, {Key: "version", Value: schemaNow}})
 	if mongo.IsDuplicateKeyError(err) {
-		// Schema 1 had no announcements: its binaries must not end units.
+		// Schema 1 had no announcements: its binaries must not end units. Schema 2
+		// had no holds: its binaries must not erase.
 		_, err = db.Collection(metas).UpdateOne(ctx, field("_id", "schema"), field("$max", field("version", schemaNow)), options.UpdateOne().SetHint(byID))
 	}
 	if err != nil {

@@ -168,12 +168,28 @@ func (s *spread) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yi
 	return s.next().Versions(ctx, t, ids, yield)
 }
 
-func (s *spread) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (store.Erased, error) {
-	return s.next().Erase(ctx, f, vs)
+func (s *spread) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (store.Erased, error) {
+	return s.next().Erase(ctx, f, vs, of...)
 }
 
 func (s *spread) Residue(ctx context.Context, t store.Tenant, g store.Gone) ([]store.Residue, error) {
 	return s.next().Residue(ctx, t, g)
+}
+
+func (s *spread) SetHold(ctx context.Context, t store.Tenant, h store.Hold, patients ...string) error {
+	return s.next().SetHold(ctx, t, h, patients...)
+}
+
+func (s *spread) LiftHold(ctx context.Context, t store.Tenant, id, by string, now time.Time) (store.Hold, error) {
+	return s.next().LiftHold(ctx, t, id, by, now)
+}
+
+func (s *spread) Holds(ctx context.Context, t store.Tenant, standing time.Time, after string, n int) ([]store.Hold, error) {
+	return s.next().Holds(ctx, t, standing, after, n)
+}
+
+func (s *spread) HeldAmong(ctx context.Context, t store.Tenant, at time.Time, patients []string) ([]store.Held, error) {
+	return s.next().HeldAmong(ctx, t, at, patients)
 }
 
 func (s *spread) Scrub(ctx context.Context) (store.Traces, error) { return s.next().Scrub(ctx) }

@@ -14,7 +14,7 @@ import (
 )
 
 // Erase is store.Eraser.
-func (s *Store) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef) (out store.Erased, err error) {
+func (s *Store) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (out store.Erased, err error) {
 	rowids, err := rowidsOf(vs)
 	if err != nil {
 		return out, err
@@ -22,6 +22,9 @@ func (s *Store) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef)
 	err = s.w.do(ctx, 0, func(x *tx) error {
 		no, err := x.fenced(f)
 		if err != nil {
+			return err
+		}
+		if err := x.unheld(no, of); err != nil {
 			return err
 		}
 		e := erasing{tx: x, tenant: no}

@@ -64,6 +64,12 @@ func (e *env) calls(j job.Job, f store.Fence, s store.Selection, r store.Range) 
 			return drop(e.Told(ctx, north, ann(), e.clock.Now(), idOf("Observation/1"), 9))
 		}},
 		{"Untell", func(ctx context.Context) error { return e.Untell(ctx, e.clock.Now()) }},
+		{"SetHold", func(ctx context.Context) error {
+			return e.SetHold(ctx, north, store.Hold{ID: "h", On: store.OnPatient, Subject: "1", Set: e.clock.Now()})
+		}},
+		{"LiftHold", func(ctx context.Context) error { return drop(e.LiftHold(ctx, north, "h", "Bob", e.clock.Now())) }},
+		{"Holds", func(ctx context.Context) error { return drop(e.Holds(ctx, north, e.clock.Now(), "", 9)) }},
+		{"HeldAmong", func(ctx context.Context) error { return drop(e.HeldAmong(ctx, north, e.clock.Now(), []string{"1"})) }},
 		{"Scrub", func(ctx context.Context) error { return drop(e.Scrub(ctx)) }},
 		{"Ping", func(ctx context.Context) error { return e.Ping(ctx) }},
 		{"Claim", func(ctx context.Context) error { _, _, err := e.Claim(ctx, kinds, lease); return err }},
@@ -162,6 +168,7 @@ func closedContext(e *env) {
 	e.same("members", sorted(e.members(store.CohortID(j.ID), 9)), []string{"1", "2"})
 	e.same("finds", e.found(j, 9), []string{"Observation/1", "Patient/2"})
 	e.same("parts", partIDs(e.parts(j)), []string{"p1"})
+	e.same("holds", e.holdsOf(north, time.Time{}, 9), nil)
 	e.clock.advance(lease + time.Second)
 	u, again := e.claim("export")
 	e.that(u.ID == f.Unit && u.Attempt == 2 && u.Lost == 1, "claimed %+v", u)
