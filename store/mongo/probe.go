@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -19,8 +20,18 @@ var ErrUnfit = errors.New("mongo: the server does not undo transactions: it must
 const probes = "probe"
 
 // probe writes in a transaction, undoes it, and looks whether it is gone. Some
-// servers take the commands of a transaction and write all the same.
+// servers take the commands of a transaction and write all the same. A server
+// that undoes it by itself, for another's sake, is asked again.
 func probe(ctx context.Context, client *mongo.Client, db *mongo.Database) error {
+	for end, retry := time.Now().Add(enduring), (backoff{}); ; {
+		err := probeOnce(ctx, client, db)
+		if !hasLabel(err, transientTransaction) || away(err) || time.Now().After(end) || !retry.wait(ctx) {
+			return err
+		}
+	}
+}
+
+func probeOnce(ctx context.Context, client *mongo.Client, db *mongo.Database) error {
 	c, id := db.Collection(probes), field("_id", ulid.Make().String())
 	// The collection is made outside of the transaction, and the first write
 	// shows whether the server can be written to at all.
