@@ -80,8 +80,8 @@ func cutWAL(conn *sqlite.Conn) (busy bool, err error) {
 // How many pages are overwritten in one round, and how many rounds there are
 // before one does all that is left.
 const (
-	scrubbedAtOnce = 4000
-	maxRounds      = 40
+	scrubbedAtOnce = 1500
+	maxRounds      = 100
 )
 
 // scrubPages overwrites the unallocated parts of all pages of tables and
@@ -121,7 +121,7 @@ func (s *Store) openWatcher() (*sqlite.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareReader(conn); err != nil {
+	if err := errors.Join(prepareReader(conn), pragmas(conn, "cache_size=-200")); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
@@ -137,9 +137,10 @@ type scrubbing struct {
 
 // begin fixes the instant of the look, and notes where the WAL ends then. A
 // page is written before, so that the instant is in the WAL: while it is read,
-// the WAL goes on and does not start over.
+// the WAL goes on and does not start over. What the writer has cached goes, to
+// make room for the pages of the rounds.
 func (x *scrubbing) begin(conn *sqlite.Conn) error {
-	for _, query := range []string{`BEGIN IMMEDIATE`, `UPDATE sqlite_dbpage SET data=data WHERE pgno=1`, `COMMIT`} {
+	for _, query := range []string{`PRAGMA shrink_memory`, `BEGIN IMMEDIATE`, `UPDATE sqlite_dbpage SET data=data WHERE pgno=1`, `COMMIT`} {
 		if err := step(conn, query); err != nil {
 			return rolledBack(conn, err)
 		}
