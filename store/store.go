@@ -179,8 +179,11 @@ type Selection struct {
 	// before.
 	Deleted bool
 	// Every: all versions that became current by At, those that were replaced
-	// and tombstones too. At, After and Types are all that goes with it.
+	// and tombstones too. At, After, Types and Owner are all that goes with it.
 	Every bool
+	// Owner: those that belong to it; nil: whomever they belong to. At, After,
+	// Types, Deleted and Every are all that goes with it.
+	Owner *Owner
 }
 
 // Range is a half-open range of keys of one type, with a guess at the bytes of

@@ -109,11 +109,11 @@ func newTiny(ctx context.Context, o order, f *fault) (*Server, error) {
 	exports := export.New(cfg)
 	purges := purge.New(purge.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID,
-		Server: audit.Client, Sweep: exports.SweepErased, Parts: exports.EachPart,
+		Server: audit.Client, Sweep: exports.SweepErased, Parts: exports.EachPart, Holders: export.Holders,
 	})
 	work := engine.Config{
 		Store: s.store, Now: time.Now, Log: log, Workers: o.Workers,
-		Handlers: map[string]engine.Handler{export.Kind: exports, purge.Kind: purges, purge.BulkKind: purges},
+		Handlers: map[string]engine.Handler{export.Kind: exports, purge.Kind: purges, purge.BulkKind: purges, purge.HoldingKind: purges},
 	}
 	if o.Store != "" {
 		work.Lease = sharedLease

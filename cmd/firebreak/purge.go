@@ -23,10 +23,11 @@ type purgeCommand struct {
 	Server  string   `help:"FHIR base URL of a Firebreak." required:"" placeholder:"URL"`
 	Patient []string `help:"Remove the records of these Patients." xor:"whose" placeholder:"ID"`
 	Group   string   `help:"Remove the records of the members of this Group." xor:"whose" placeholder:"ID"`
-	Shared  string   `help:"What becomes of resources about others that name the patient: ${enum}. detach replaces the references; delete removes them, but no other Patient and no Group; keep leaves them." enum:"detach,delete,keep" default:"detach"`
-	Audit   bool     `name:"with-audit" help:"Remove AuditEvents that clients wrote too. The server's own stay."`
-	Verify  bool     `help:"Read every resource of the server for what was erased, before the end. For a Group that is always done."`
-	Yes     bool     `help:"Do not ask before it starts."`
+	holdingFlags
+	Shared string `help:"What becomes of resources about others that name the patient: ${enum}. detach replaces the references; delete removes them, but no other Patient and no Group; keep leaves them." enum:"detach,delete,keep" default:"detach"`
+	Audit  bool   `name:"with-audit" help:"Remove AuditEvents that clients wrote too. The server's own stay."`
+	Verify bool   `help:"Read every resource of the server for what was erased, before the end. For a Group that is always done."`
+	Yes    bool   `help:"Do not ask before it starts."`
 	clientToken
 
 	in io.Reader // where the answer to the question comes from; nil: standard input
@@ -36,8 +37,8 @@ var errNotMeant = errors.New("nothing was purged")
 
 // Run is command.
 func (c *purgeCommand) Run(ctx context.Context, s streams) error {
-	if len(c.Patient) == 0 && c.Group == "" {
-		return errors.New("say whose records are to go: --patient ID, as often as needed, or --group ID")
+	if err := c.check(); err != nil {
+		return err
 	}
 	if !c.Yes && !c.sure(s) {
 		return errNotMeant
@@ -73,11 +74,14 @@ func (c *purgeCommand) Run(ctx context.Context, s streams) error {
 
 // sure asks whether it is meant.
 func (c *purgeCommand) sure(s streams) bool {
-	what := "of the members of Group/" + c.Group
-	if c.Group == "" {
-		what = "of " + strings.Join(c.Patient, ", ")
+	what := "The records of the members of Group/" + c.Group
+	switch {
+	case c.Mine:
+		what = c.whatIsMine()
+	case c.Group == "":
+		what = "The records of " + strings.Join(c.Patient, ", ")
 	}
-	_, _ = fmt.Fprintf(s.err, "The records %s at %s will be removed for good, with all versions.\nThis cannot be undone. Type yes to go on: ", what, c.Server)
+	_, _ = fmt.Fprintf(s.err, "%s at %s will be removed for good, with all versions.\nThis cannot be undone. Type yes to go on: ", what, c.Server)
 	in := c.in
 	if in == nil {
 		in = os.Stdin
@@ -89,22 +93,18 @@ func (c *purgeCommand) sure(s streams) bool {
 // task is what to ask the server for. It is asked once: whoever asks again
 // finds less to remove, which does no harm.
 func (c *purgeCommand) task() (fetch.Task, error) {
-	type parameter struct {
-		Name  string `json:"name"`
-		Value string `json:"valueString"`
+	if c.Mine {
+		return c.holding()
 	}
-	body := struct {
-		ResourceType string      `json:"resourceType"`
-		Parameter    []parameter `json:"parameter"`
-	}{"Parameters", []parameter{{"_shared", c.Shared}}}
+	body := taskBody{"Parameters", []taskParameter{{"_shared", c.Shared}}}
 	for _, id := range c.Patient {
-		body.Parameter = append(body.Parameter, parameter{"patientId", id})
+		body.Parameter = append(body.Parameter, taskParameter{"patientId", id})
 	}
 	if c.Audit {
-		body.Parameter = append(body.Parameter, parameter{"_audit", "purge"})
+		body.Parameter = append(body.Parameter, taskParameter{"_audit", "purge"})
 	}
 	if c.Verify {
-		body.Parameter = append(body.Parameter, parameter{"_verify", "full"})
+		body.Parameter = append(body.Parameter, taskParameter{"_verify", "full"})
 	}
 	doc, err := json.Marshal(body)
 	path := "/Patient/$bulk-purge"
@@ -116,7 +116,10 @@ func (c *purgeCommand) task() (fetch.Task, error) {
 
 // done tells whether an answer is the last one, and shows how far it is.
 func (c *purgeCommand) done(m *meter, body []byte) bool {
-	if c.Group != "" {
+	switch {
+	case c.Mine:
+		return holdingDone(m, body)
+	case c.Group != "":
 		return true // the first answer of 200 is
 	}
 	var total, purged, open int64
@@ -159,7 +162,10 @@ var errNotAll = errors.New("not all was purged; run it again")
 
 // report prints what was done.
 func (c *purgeCommand) report(s streams, body []byte) error {
-	if c.Group != "" {
+	switch {
+	case c.Mine:
+		return reportHolding(s, body)
+	case c.Group != "":
 		return reportOutcome(s, body)
 	}
 	rows, failed := [][]string{{"patient", "status", "resources", "detached"}}, false

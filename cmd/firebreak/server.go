@@ -135,12 +135,12 @@ func (s *Server) assemble(ctx context.Context) error {
 	})
 	purges := purge.New(purge.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID, Lifetime: s.opts.PurgeLifetime,
-		Server: audit.Client, Sweep: sweepErased(exports), Parts: exports.EachPart, Tell: s.opts.AnnouncePurged, Record: s.record(),
+		Server: audit.Client, Sweep: sweepErased(exports), Parts: exports.EachPart, Holders: export.Holders, Tell: s.opts.AnnouncePurged, Record: s.record(),
 		Requests: s.traffic.lately,
 	})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
-		Handlers: map[string]engine.Handler{export.Kind: exports, purge.Kind: purges, purge.BulkKind: purges}, Record: s.record(), Observe: s.seen.units(),
+		Handlers: map[string]engine.Handler{export.Kind: exports, purge.Kind: purges, purge.BulkKind: purges, purge.HoldingKind: purges}, Record: s.record(), Observe: s.seen.units(),
 	})
 	in, err := s.opts.access(s.log, origin.ClientAddr)
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	e := echo.New()
 	s.seen.install(e, s.store)
 	e.Pre(s.traffic.count)
-	fhirhttp.Install(e, fhirhttp.Config{Origin: origin, CORS: cors, NewID: newID, Now: time.Now, Log: s.log, Tenants: s.opts.isTenant})
+	fhirhttp.Install(e, fhirhttp.Config{Origin: origin, CORS: cors, NewID: newID, Now: time.Now, Log: s.log, Tenants: s.opts.isTenant, Beside: besides()})
 	links, err := s.opts.links(ctx, s.store)
 	if err != nil {
 		return err
@@ -199,6 +199,7 @@ func (s *Server) routes(e *echo.Echo, exports *export.Export, purges *purge.Purg
 		opshttp.RegisterTask(base, ops, task, who)
 		polled[task.Kind] = task.Status
 	}
+	registerBulkPurge(e, ops, purges, who)
 	opshttp.RegisterJobs(base, ops, polled, who)
 	e.GET("/healthz", echo.WrapHandler(http.HandlerFunc(s.healthz)))
 	e.GET("/readyz", echo.WrapHandler(http.HandlerFunc(s.readyz)))
@@ -217,6 +218,7 @@ func capability(smart, clients bool) interaction.Capability {
 		Version: version(), Date: builtAt(), Instantiates: []string{bulkData + "CapabilityStatement/bulk-data"},
 		Operations: []interaction.Operation{
 			{Name: "export", Definition: definition + "export"},
+			holdingOperation(),
 			{Type: "Patient", Name: "export", Definition: definition + "patient-export"},
 			{Type: "Group", Name: "export", Definition: definition + "group-export"},
 			{Type: "Patient", Name: "purge", Definition: "http://hl7.org/fhir/OperationDefinition/Patient-purge"},
@@ -275,6 +277,7 @@ func purgeTasks(x *purge.Purge) []opshttp.Task {
 		return x.Kickoff(ctx, p, call)
 	}
 	return []opshttp.Task{
+		holdingTask(x),
 		{
 			Kind: purge.Kind, Name: "$purge", Status: "/jobs/:job/result", Kickoff: kickoff, Result: x.Outcome,
 			Routes: []opshttp.TaskRoute{{Name: ofPatient, Path: "/Patient/:id/$purge"}, {Name: ofGroup, Path: "/Group/:id/$purge"}},

@@ -285,8 +285,13 @@ func TestEveryOperationOfTheCapabilityStatementAnswers(t *testing.T) {
 	s.ok(json.Unmarshal([]byte(a.body), &c))
 	found := map[string]string{}
 	for _, op := range c.Rest[0].Operation {
-		s.kickoff("/$" + op.Name)
-		found[""] = op.Definition
+		name := "/$" + op.Name
+		if name == purgePath {
+			s.is(name, s.do(http.MethodPost, name, ""), 202)
+		} else {
+			s.kickoff(name)
+		}
+		found[name] = op.Definition
 	}
 	for _, r := range c.Rest[0].Resource {
 		for _, op := range r.Operation {
@@ -308,7 +313,7 @@ func TestEveryOperationOfTheCapabilityStatementAnswers(t *testing.T) {
 	}
 	const definition, ballot = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/", "http://hl7.org/fhir/OperationDefinition/"
 	want := map[string]string{
-		"": definition + "export", "Patient/$export": definition + "patient-export", "Group/$export": definition + "group-export",
+		"/$export": definition + "export", purgePath: "https://firebreak.dev/fhir/OperationDefinition/purge-holding", "Patient/$export": definition + "patient-export", "Group/$export": definition + "group-export",
 		"Patient/$purge": ballot + "Patient-purge", "Group/$purge": ballot + "Group-purge", "Patient/$bulk-purge": "https://docs.kodjin.com/operation-bulk-purge",
 	}
 	if d := cmp.Diff(want, found); d != "" {

@@ -2,6 +2,7 @@ package fhirhttp
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,7 +55,7 @@ type delayer interface{ RetryAfter() time.Duration }
 // renderError is the one place where an error becomes an answer. An error that
 // comes when the answer has begun is only logged here; accessLog cuts the
 // connection then.
-func renderError(log *slog.Logger) echo.HTTPErrorHandler {
+func renderError(log *slog.Logger, beside []string) echo.HTTPErrorHandler {
 	return func(err error, c echo.Context) {
 		ctx := c.Request().Context()
 		e := explain(ctx, err)
@@ -74,8 +75,23 @@ func renderError(log *slog.Logger) echo.HTTPErrorHandler {
 		if ch := challenger(nil); errors.As(err, &ch) {
 			c.Response().Header().Set(echo.HeaderWWWAuthenticate, ch.Challenge())
 		}
-		_ = write(c, status, FHIRJSON, fhir.Outcome(e.Issue())) // a client that is gone is no fault
+		media, body := FHIRJSON, fhir.Outcome(e.Issue())
+		if isBeside(c.Request().URL.Path, beside) {
+			media, body = echo.MIMEApplicationJSON, message(e)
+		}
+		_ = write(c, status, media, body) // a client that is gone is no fault
 	}
+}
+
+// message is an error as it is told beside the FHIR base.
+func message(e *fhir.Error) []byte {
+	b, err := json.Marshal(struct {
+		Message string `json:"message"`
+	}{e.Issue().Diagnostics})
+	if err != nil { // a string: it cannot fail
+		panic(err)
+	}
+	return b
 }
 
 func setErrorHeaders(h http.Header, k fhir.Kind) {

@@ -21,6 +21,10 @@ type Config struct {
 	Log    *slog.Logger
 	// Tenants tells which tenants there are beside the default one; nil: none.
 	Tenants func(string) bool
+	// Beside are paths beside Root, such as "/r4", below which a server answers
+	// as another product does: tenants have them too, and an error is told there
+	// as {"message": …}.
+	Beside []string
 }
 
 // Install prepares e for FHIR: each request gets an id, one line in the log, a
@@ -30,6 +34,6 @@ func Install(e *echo.Echo, cfg Config) {
 	e.HideBanner, e.HidePort = true, true
 	e.Logger.SetOutput(io.Discard)
 	e.IPExtractor = echo.ExtractIPDirect()
-	e.HTTPErrorHandler = renderError(cfg.Log)
-	e.Pre(requestID(cfg.NewID), accessLog(cfg.Log, cfg.Now), recoverPanics(cfg.Log), cfg.Origin.middleware, normalPath, cfg.CORS.middleware, tenants(cfg.Tenants))
+	e.HTTPErrorHandler = renderError(cfg.Log, cfg.Beside)
+	e.Pre(requestID(cfg.NewID), accessLog(cfg.Log, cfg.Now), recoverPanics(cfg.Log), cfg.Origin.middleware, normalPath, cfg.CORS.middleware, tenants(cfg.Tenants, cfg.Beside))
 }

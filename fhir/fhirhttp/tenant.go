@@ -2,6 +2,7 @@ package fhirhttp
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"firebreak/fhir"
@@ -23,8 +24,9 @@ func TenantOf(ctx context.Context) string {
 
 // tenants gives a request below the base of a tenant the path that it would
 // have below Root, so that all tenants have the same routes. One that is not
-// known is not found, whatever is asked of it.
-func tenants(known func(string) bool) echo.MiddlewareFunc {
+// known is not found, whatever is asked of it. So it is below the paths beside
+// Root.
+func tenants(known func(string) bool, beside []string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			u := c.Request().URL
@@ -34,7 +36,7 @@ func tenants(known func(string) bool) echo.MiddlewareFunc {
 			}
 			name, path, _ := strings.Cut(rest, "/")
 			path = "/" + path
-			if known == nil || !known(name) || path != Root && !strings.HasPrefix(path, Root+"/") {
+			if known == nil || !known(name) || !below(path, Root) && !isBeside(path, beside) {
 				return fhir.Errorf(fhir.NotFound, "there is nothing at this address")
 			}
 			prefix := tenantsRoot + name
@@ -44,4 +46,17 @@ func tenants(known func(string) bool) echo.MiddlewareFunc {
 			return next(c)
 		}
 	}
+}
+
+// below tells whether a path is one of ours: the root itself, or below it.
+func below(path, root string) bool { return path == root || strings.HasPrefix(path, root+"/") }
+
+// isBeside tells whether a path is one of those beside Root, or below one, of
+// the default tenant or of another.
+func isBeside(path string, beside []string) bool {
+	if rest, ok := strings.CutPrefix(path, tenantsRoot); ok {
+		_, rest, _ = strings.Cut(rest, "/")
+		path = "/" + rest
+	}
+	return slices.ContainsFunc(beside, func(root string) bool { return below(path, root) })
 }

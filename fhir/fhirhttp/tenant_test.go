@@ -132,3 +132,29 @@ func TestTheTenantComesBehindThePublicBaseAndThePrefixOfAProxy(t *testing.T) {
 		}
 	}
 }
+
+func TestBesideTheBaseTenantsHaveTheSameAndErrorsAreMessages(t *testing.T) {
+	s := server{Echo: echo.New()}
+	fhirhttp.Install(s.Echo, fhirhttp.Config{
+		NewID: func() string { return "id" }, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Tenants: func(name string) bool { return name == "a" }, Beside: []string{"/r4"},
+	})
+	s.GET("/r4/x", func(c echo.Context) error {
+		return c.String(http.StatusOK, fhirhttp.TenantOf(c.Request().Context())+" "+fhirhttp.Base(c))
+	})
+	for path, want := range map[string]string{"/r4/x": " http://example.com/fhir", "/t/a/r4/x": "a http://example.com/t/a/fhir", "/t/a/r4/%78/": "a http://example.com/t/a/fhir"} {
+		if w := s.get(path); w.Code != 200 || w.Body.String() != want {
+			t.Errorf("%s: %d %s, want %s", path, w.Code, w.Body, want)
+		}
+	}
+	const message = `{"message":"there is nothing at this address"}`
+	for path, beside := range map[string]bool{
+		"/r4": true, "/r4/y": true, "/t/a/r4": true, "/t/a/r4/y": true, "/t/b/r4/x": true,
+		"/r4x": false, "/fhir/r4": false, "/t/a/r4x": false, "/t/r4/x": false, "/t/a/x": false, "/fhir": false,
+	} {
+		w := s.get(path)
+		if plain := w.Body.String() == message && w.Header().Get("Content-Type") == "application/json"; w.Code != 404 || plain != beside {
+			t.Errorf("%s: %d %v %s", path, w.Code, w.Header(), w.Body)
+		}
+	}
+}

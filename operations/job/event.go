@@ -26,7 +26,7 @@ type Event struct {
 	Kind   string // of the job; "hold" of an act on a hold
 	Hold   string // the id of the hold
 	On     string // what the hold is on, as in "Patient/x"
-	Path   string // of a kick-off, below the FHIR base and without a query
+	Path   string // of a kick-off, below the FHIR base, or beside it, and without a query
 	File   string // of a download
 	// Resumed: the download begins after the first byte of the file. It is
 	// recorded only if no download of the file by the same owner was.

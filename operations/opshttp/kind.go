@@ -93,6 +93,14 @@ func (h ofKind) ended(c echo.Context, id string, within time.Duration) (job.Job,
 
 // pending answers the poll of a job that is under way.
 func (h ofKind) pending(c echo.Context, j job.Job) error {
+	if err := h.setProgress(c, j); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusAccepted)
+}
+
+// setProgress says in headers how far a job is, and when to ask again.
+func (h ofKind) setProgress(c echo.Context, j job.Job) error {
 	tally, err := h.Store.Tally(c.Request().Context(), store.Tenant(j.Tenant), j.ID)
 	if err != nil {
 		return busy(err)
@@ -100,7 +108,7 @@ func (h ofKind) pending(c echo.Context, j job.Job) error {
 	header := c.Response().Header()
 	header.Set("X-Progress", progress(j, tally))
 	header.Set("Retry-After", strconv.Itoa(retryAfter(j, tally, h.Now())))
-	return c.NoContent(http.StatusAccepted)
+	return nil
 }
 
 // failure is why a job that failed did, for its owner to read.
@@ -117,20 +125,25 @@ func (h ofKind) dismiss(c echo.Context) error {
 	return c.NoContent(http.StatusAccepted)
 }
 
-// stop has it recorded that the caller is done with a job, takes a step that
-// ends its work, and returns the job when that has stopped.
+// stop is halt of the caller's job that the path names.
 func (h ofKind) stop(c echo.Context, step func(job.Job, time.Time) (job.Job, error)) (job.Job, error) {
 	j, _, err := h.job(c)
 	if err != nil {
 		return j, err
 	}
+	return h.halt(c, j, step)
+}
+
+// halt has it recorded that the caller is done with a job, takes a step that
+// ends its work, and returns the job when that has stopped.
+func (h ofKind) halt(c echo.Context, j job.Job, step func(job.Job, time.Time) (job.Job, error)) (job.Job, error) {
 	e := h.event(c, job.Dismissal)
 	e.Job = j.ID
 	if err := h.record(c.Request().Context(), e); err != nil {
 		return j, err
 	}
 	// A client that has gone by now still wanted the job gone.
-	j, err = h.Store.Update(context.WithoutCancel(c.Request().Context()), store.Tenant(j.Tenant), j.ID, func(j job.Job) (job.Job, error) {
+	j, err := h.Store.Update(context.WithoutCancel(c.Request().Context()), store.Tenant(j.Tenant), j.ID, func(j job.Job) (job.Job, error) {
 		return step(j, h.Now())
 	})
 	if err != nil {

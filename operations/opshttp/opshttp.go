@@ -2,7 +2,8 @@
 // cancel, retry and download (Bulk Data, and the asynchronous pattern of R4). It
 // knows no single operation: one hands it plain values and a rendering of its
 // result. An Operation leaves files, and a manifest of them; a Task leaves none,
-// and shows what it did as one resource.
+// and shows what it did as one resource. Beside the FHIR base a Task may be
+// offered as another product does it: see Beside.
 //
 // Whoever asks for what is not there, not theirs, expired or dismissed gets
 // the same answer, byte for byte.

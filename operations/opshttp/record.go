@@ -2,6 +2,7 @@ package opshttp
 
 import (
 	"context"
+	"strings"
 
 	"firebreak/auth"
 	"firebreak/fhir"
@@ -40,7 +41,7 @@ type starting struct {
 
 func (h ofKind) starting(c echo.Context) *starting {
 	s := &starting{h, h.event(c, job.KickedOff)}
-	s.event.Path = c.Request().URL.Path[len(fhirhttp.Root)+1:]
+	s.event.Path = strings.TrimPrefix(strings.TrimPrefix(c.Request().URL.Path, fhirhttp.Root), "/")
 	return s
 }
 

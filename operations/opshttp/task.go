@@ -33,6 +33,8 @@ type Task struct {
 	// Result is the resource that shows how far a job is, or what it did, as
 	// JSON. It is asked of a job in any state, but of none that is dismissed.
 	Result func(ctx context.Context, j job.Job) ([]byte, error)
+	// MayRetry refuses to have a job tried again; nil: whoever owns it may.
+	MayRetry func(ctx context.Context, p auth.Principal, j job.Job) error
 }
 
 // TaskRoute is a way to kick a task off.
@@ -40,6 +42,7 @@ type TaskRoute struct {
 	Name      string // what TaskCall.Route will be
 	Path      string // below the FHIR base; ":id" for an id
 	AsyncOnly bool   // no one may wait for the result: respond-async is required
+	Async     bool   // no one waits for the result, whatever a client prefers
 }
 
 // TaskCall is the kick-off of a task in plain values.
@@ -48,7 +51,7 @@ type TaskCall struct {
 	ID    string // the path's id, if the route has one
 	// Params are what the body or else the URL says, without _format; those of
 	// one name in the order in which they were sent. Type is "String", "Id",
-	// "Code" or "Boolean"; "" in the URL, which says none.
+	// "Code", "Boolean", "Date", "DateTime" or "Instant"; "" in the URL, which says none.
 	Params  []fhir.Parameter
 	Lenient bool   // Prefer: handling=lenient
 	Key     string // Idempotency-Key; "": none
@@ -104,8 +107,12 @@ func (h taskHandler) kickoff(r TaskRoute) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		if prefer.RespondAsync {
+		switch {
+		case prefer.RespondAsync:
 			return accepted(c, h.statusURL(c, j))
+		case r.Async:
+			c.Response().Header().Set("Content-Location", h.statusURL(c, j))
+			return c.NoContent(http.StatusAccepted)
 		}
 		return h.await(c, j)
 	}
@@ -151,7 +158,10 @@ func (h taskHandler) show(c echo.Context, status int, j job.Job) error {
 // status answers a poll.
 func (h taskHandler) status(c echo.Context) error {
 	if h.task.Live {
-		j, _, err := h.job(c)
+		j, verdict, err := h.job(c)
+		if err == nil && verdict == job.Pending {
+			err = h.setProgress(c, j)
+		}
 		if err != nil {
 			return err
 		}
@@ -194,21 +204,36 @@ func (h taskHandler) retry(c echo.Context) error {
 	case verdict == job.Pending:
 		return fhir.Errorf(fhir.Conflict, "the job is under way; only one that has failed can be tried again")
 	}
-	e := h.event(c, job.Retried)
-	e.Job = j.ID
-	ctx := c.Request().Context()
-	if err := h.record(ctx, e); err != nil {
+	if _, err := h.again(c, j, h.task.MayRetry); err != nil {
 		return err
-	}
-	if _, err := h.Store.Retry(ctx, store.Tenant(j.Tenant), j.ID, h.Now()); err != nil {
-		return h.notRetried(ctx, e, err)
 	}
 	c.Response().Header().Set("Content-Location", h.statusURL(c, j))
 	return c.NoContent(http.StatusAccepted)
 }
 
+// again has a job that has ended tried again, if the caller may and that is
+// recorded.
+func (h ofKind) again(c echo.Context, j job.Job, may func(context.Context, auth.Principal, job.Job) error) (job.Job, error) {
+	ctx := c.Request().Context()
+	if may != nil {
+		if err := may(ctx, auth.PrincipalOf(ctx), j); err != nil {
+			return j, busy(err)
+		}
+	}
+	e := h.event(c, job.Retried)
+	e.Job = j.ID
+	if err := h.record(ctx, e); err != nil {
+		return j, err
+	}
+	now, err := h.Store.Retry(ctx, store.Tenant(j.Tenant), j.ID, h.Now())
+	if err != nil {
+		return j, h.notRetried(ctx, e, err)
+	}
+	return now, nil
+}
+
 // notRetried records that a retry came to nothing, and words why.
-func (h taskHandler) notRetried(ctx context.Context, e job.Event, err error) error {
+func (h ofKind) notRetried(ctx context.Context, e job.Event, err error) error {
 	e.Refused, e.Detail = true, "the job was not tried again"
 	if notRecorded := h.record(ctx, e); notRecorded != nil {
 		return notRecorded

@@ -75,9 +75,9 @@ func parametersOf(query url.Values) []fhir.Parameter {
 func plain(params []fhir.Parameter) error {
 	for i, p := range params {
 		switch p.Type {
-		case "String", "Id", "Code", "Boolean":
+		case "String", "Id", "Code", "Boolean", "Date", "DateTime", "Instant":
 		default:
-			return fhir.Errorf(fhir.Invalid, "a parameter's value is of a type that is not taken here; send it as valueString, valueId, valueCode or valueBoolean").
+			return fhir.Errorf(fhir.Invalid, "a parameter's value is of a type that is not taken here; send it as valueString, valueId, valueCode, valueBoolean, or as a date").
 				With(fhir.CodeValue).At(fmt.Sprintf("Parameters.parameter[%d].value", i))
 		}
 	}

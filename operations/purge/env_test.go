@@ -69,7 +69,7 @@ func newWorldWith(t *testing.T, over func(store.Store) store.Store, want purge.C
 	w.exports = export.New(export.Config{Store: w.store, Files: w.files, Now: w.now, NewID: w.newID})
 	w.purge = purge.New(purge.Config{
 		Store: w.store, Files: w.files, Now: w.now, NewID: w.newID, NewBatchID: ulid.Make, Server: server, Tell: want.Tell, Requests: want.Requests,
-		Sweep: w.exports.SweepErased, Parts: w.exports.EachPart, Record: func(_ context.Context, e job.Event) error { w.told = append(w.told, e); return nil },
+		Holders: export.Holders, Sweep: w.exports.SweepErased, Parts: w.exports.EachPart, Record: func(_ context.Context, e job.Event) error { w.told = append(w.told, e); return nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -77,7 +77,7 @@ func newWorldWith(t *testing.T, over func(store.Store) store.Store, want purge.C
 		defer close(ended)
 		engine.New(engine.Config{
 			Store: w.store, Now: w.now, Log: slog.New(slog.DiscardHandler),
-			Handlers: map[string]engine.Handler{purge.Kind: w.purge, purge.BulkKind: w.purge, export.Kind: w.exports},
+			Handlers: map[string]engine.Handler{purge.Kind: w.purge, purge.BulkKind: w.purge, purge.HoldingKind: w.purge, export.Kind: w.exports},
 		}).Run(ctx)
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
@@ -201,8 +201,11 @@ func (w *world) succeeded(j job.Job) string {
 func (w *world) outcome(j job.Job) string {
 	w.Helper()
 	show := w.purge.Outcome
-	if j.Kind == purge.BulkKind {
+	switch j.Kind {
+	case purge.BulkKind:
 		show = w.purge.Progress
+	case purge.HoldingKind:
+		show = w.purge.HoldingProgress
 	}
 	body, err := show(w.Context(), j)
 	w.ok("show the job", err)

@@ -154,6 +154,8 @@ func (a attempt) stopped(err error) error {
 		on = "a Group that the patient is a member of"
 	case held.Patient == own:
 		on = "the patient"
+	case a.job.Kind == HoldingKind:
+		on = "a patient whom something is about that you own, or in whose compartment it is"
 	case own == "":
 		on = "a patient of the purge, and was set when the record was gone"
 	}
@@ -183,12 +185,16 @@ func (g *gathering) owned() []string {
 	return []string{g.patient}
 }
 
-// whose are the patients on whose account a version of a resource counts: in
-// whose compartment it is, and whom it is about. A Group counts for those alone
-// that are to go.
+// whose are the patients in whose compartment a version is, and whom it is about.
+func whose(v *store.Version) []string {
+	return slices.Concat(v.Patients, selection.Subjects(v.ID.Type, v.Body))
+}
+
+// whose are the patients on whose account a version of a resource counts. A
+// Group counts for those alone that are to go.
 func (g *gathering) whose(v *store.Version) []string {
 	if v.ID.Type != "Group" {
-		return slices.Concat(v.Patients, selection.Subjects(v.ID.Type, v.Body))
+		return whose(v)
 	}
 	var out []string
 	for _, p := range v.Patients {

@@ -85,6 +85,7 @@ func (w *world) again(j job.Job) job.Job {
 	return j
 }
 
+// has asserts the numbers of the versions that there are, the latest first.
 func (w *world) has(ref string, versions ...int64) {
 	w.Helper()
 	if diff := cmp.Diff(versions, w.versions(ref)); diff != "" {

@@ -23,6 +23,9 @@
 // every version of every resource.
 //
 // What was written after the job's instant stays, and is counted.
+//
+// It also removes all that one client, or one user of a client, owns: see
+// KickoffHolding. There is no record to gather then, and nothing is detached.
 package purge
 
 import (
@@ -43,8 +46,9 @@ import (
 // The kinds of jobs of this package. They differ in how they are asked for and
 // shown.
 const (
-	Kind     = "purge"      // of one patient, or of the members of one group
-	BulkKind = "bulk-purge" // of the patients of a list
+	Kind        = "purge"         // of one patient, or of the members of one group
+	BulkKind    = "bulk-purge"    // of the patients of a list
+	HoldingKind = "purge-holding" // of all that the caller owns
 )
 
 // Store is what a purge needs of a store.
@@ -55,6 +59,7 @@ type Store interface {
 	store.Jobs
 	store.Units
 	store.Finds
+	store.Cohorts
 	store.Eraser
 	store.Erasures
 	store.Notices
@@ -89,6 +94,10 @@ type Config struct {
 	// Parts calls f with the record of each file of the tenant's exports that
 	// is not void. nil: there are none.
 	Parts func(ctx context.Context, t store.Tenant, f func(p job.Part) error) error
+	// Holders names by whom files of exports are found that hold a version:
+	// job.Part.Patients. None: no record says which files do. It gives no name
+	// twice. nil: nothing is ever exported.
+	Holders func(v *store.Version) []string
 	// Tell has the owners of exports that held some of a record hear of what is
 	// erased of it, by store.Notices, until these exports expire.
 	Tell bool
@@ -119,6 +128,9 @@ func New(cfg Config) *Purge {
 	}
 	if cfg.Parts == nil {
 		cfg.Parts = func(context.Context, store.Tenant, func(job.Part) error) error { return nil }
+	}
+	if cfg.Holders == nil {
+		cfg.Holders = func(v *store.Version) []string { return []string{v.ID.String()} }
 	}
 	if cfg.Record == nil {
 		cfg.Record = func(context.Context, job.Event) error { return nil }
@@ -158,6 +170,9 @@ type attempt struct {
 
 // Run is what the engine calls for each unit.
 func (x *Purge) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (job.UnitEnd, error) {
+	if j.Kind == HoldingKind {
+		return x.runHolding(ctx, j, u, f)
+	}
 	r, err := request(j)
 	if err != nil {
 		return job.UnitEnd{}, err
@@ -254,6 +269,8 @@ type did struct {
 	Voided time.Time `json:"voided,omitzero"`  // when it last voided a file
 	// Of the first unit, of a group: members that are no patients of this server.
 	LeftOut int `json:"leftOut,omitempty"`
+	// Of the units of a holding.
+	Holding holdingDid `json:"holding,omitzero"`
 	// Of the unit that finishes.
 	Unknown bool      `json:"unknown,omitempty"` // where erased bytes are still is not known
 	Until   time.Time `json:"until,omitzero"`    // about until when they are somewhere

@@ -135,15 +135,18 @@ func (s sum) proof() fhir.Issue {
 	} else {
 		look += ". References by absolute URL, and free text, are not looked at"
 	}
+	return inform("%s; %s", look, s.reach())
+}
+
+// reach says where erased bytes may still be.
+func (d did) reach() string {
 	switch {
-	case s.Unknown:
-		look += "; the database's log of changes may have it for a while, and backups have what they had"
-	case !s.Until.IsZero():
-		look += "; the database's log of changes may have it until about " + s.Until.UTC().Format(time.RFC3339) + ", and backups have what they had"
-	default:
-		look += "; the bytes were overwritten in the files of the database, and backups have what they had"
+	case d.Unknown:
+		return "the database's log of changes may have it for a while, and backups have what they had"
+	case !d.Until.IsZero():
+		return "the database's log of changes may have it until about " + d.Until.UTC().Format(time.RFC3339) + ", and backups have what they had"
 	}
-	return inform("%s", look)
+	return "the bytes were overwritten in the files of the database, and backups have what they had"
 }
 
 // The parts of a Parameters resource.

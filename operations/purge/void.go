@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"firebreak/fhir"
 	"firebreak/operations/job"
 	"firebreak/store"
 	"firebreak/store/files"
@@ -72,8 +73,9 @@ func (a attempt) voidUnsaid(ctx context.Context, g *gathering) error {
 	return a.voidWith(ctx, unsaid)
 }
 
-// voidWith voids the files that hold one of the resources.
-func (a attempt) voidWith(ctx context.Context, names []string) (err error) {
+// voidWith voids the files that hold one of the resources, and tells their
+// owners what goes.
+func (a attempt) voidWith(ctx context.Context, names []string, goes ...fhir.ID) (err error) {
 	if len(names) == 0 {
 		return nil
 	}
@@ -98,10 +100,13 @@ func (a attempt) voidWith(ctx context.Context, names []string) (err error) {
 	}
 	for page := range slices.Chunk(held, partPage) {
 		parts, err := a.cfg.Store.Void(ctx, a.fence, nil, page...)
-		if err != nil {
-			return err
+		if err == nil {
+			err = a.tellGone(ctx, parts, goes)
 		}
-		if err := a.forget(ctx, parts); err != nil {
+		if err == nil {
+			err = a.forget(ctx, parts)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -162,6 +162,9 @@ func (c *scan) follow(ctx context.Context, from, to versionKey) (next versionKey
 	if c.sel.Compartments {
 		filter = append(filter, bson.E{Key: "p", Value: field("$exists", true)})
 	}
+	if o := c.sel.Owner; o != nil {
+		filter = append(filter, bson.E{Key: "o", Value: orAbsent(o.Client)}, bson.E{Key: "u", Value: orAbsent(o.User)})
+	}
 	cur, err := c.s.local(versions).Find(ctx, filter, options.Find().SetHint(by).SetSort(field("_id", 1)).SetBatchSize(scanBatch))
 	if err != nil {
 		return next, err
@@ -178,6 +181,15 @@ func (c *scan) follow(ctx context.Context, from, to versionKey) (next versionKey
 		next = d.key.next()
 	}
 	return next, cur.Err()
+}
+
+// orAbsent is the condition that a member has this text, which is left out if
+// there is none.
+func orAbsent(text string) any {
+	if text == "" {
+		return field("$exists", false)
+	}
+	return text
 }
 
 // filter is what a sequence reads, and the index that it reads it by.

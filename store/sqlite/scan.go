@@ -136,12 +136,19 @@ func (c *chunk) fill(conn *sqlite.Conn, from, to int64, only *keySet) (int64, er
 	if c.sel.Compartments {
 		query += ` AND v.patients IS NOT NULL`
 	}
+	if c.sel.Owner != nil {
+		query += ` AND v.owner=(SELECT no FROM owner WHERE client=?5 AND user=?6)`
+	}
 	stmt, err := conn.Prepare(query + ` ORDER BY v.key`)
 	if err != nil {
 		return 0, err
 	}
 	for i, a := range []int64{from, to, int64(c.sel.At), int64(c.sel.After)} {
 		stmt.BindInt64(i+1, a)
+	}
+	if c.sel.Owner != nil {
+		stmt.BindText(5, c.sel.Owner.Client)
+		stmt.BindText(6, c.sel.Owner.User)
 	}
 	looked, next := 0, to
 	err = rows(stmt, func() error {

@@ -60,6 +60,7 @@ func (m *model) selected(s store.Selection, members []string) []store.Version {
 			(s.Types == nil || slices.Contains(s.Types, v.ID.Type)) &&
 			(s.IDs == nil || slices.Contains(s.IDs, v.ID.ID)) &&
 			(!s.Compartments || len(v.Patients) > 0) &&
+			(s.Owner == nil || v.Owner == *s.Owner) &&
 			(s.Cohort == "" || inCohort(v, members)) {
 			vs = append(vs, v)
 		}

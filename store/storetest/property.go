@@ -24,6 +24,7 @@ type player struct {
 	*env
 	cohort   store.CohortID
 	members  []string
+	owners   []store.Owner // who writes
 	barriers []store.Tick
 }
 
@@ -37,7 +38,7 @@ func modelAgrees(e *env) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		one.ctx = ctx
-		p := &player{env: &one}
+		p := &player{env: &one, owners: []store.Owner{somebody(), ann(), {Client: ann().Client}}}
 		p.members = rapid.SliceOfDistinct(rapid.SampledFrom(somePatients()), itself).Draw(t, "members")
 		p.cohort = one.cohort(p.members...)
 		t.Repeat(map[string]func(*rapid.T){
@@ -57,8 +58,9 @@ func (p *player) commits(t *rapid.T) {
 		"Patient/1", "Patient/2", "Patient/3", "Observation/1", "Observation/5", "Appointment/1", "Appointment/6", "Organization/1",
 	}), 1, 4, itself).Draw(t, "refs")
 	var changes []change
+	owner := rapid.SampledFrom(p.owners).Draw(t, "owner")
 	for _, ref := range refs {
-		changes = append(changes, randomChange(t, ref))
+		changes = append(changes, randomChange(t, ref).by(owner))
 	}
 	p.commit(changes...)
 }
@@ -164,5 +166,8 @@ func (p *player) selections(after store.Tick) []store.Selection {
 		{Deleted: true, Cohort: p.cohort, After: after, IDs: []string{"1", "2", "6"}},
 		{Every: true},
 		{Every: true, After: after, Types: []string{"Observation", "Patient"}},
+		{Owner: &p.owners[0], After: after},
+		{Owner: &p.owners[1], Deleted: true},
+		{Owner: &p.owners[2], Every: true, Types: []string{"Appointment", "Observation", "Patient"}},
 	}
 }

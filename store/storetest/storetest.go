@@ -44,7 +44,7 @@ type testCase struct {
 func Run(t *testing.T, c Config) {
 	runAll(t, c, slices.Concat(
 		putCases(), deleteCases(), bodyCases(), tickCases(), barrierCases(), readCases(),
-		keyCases(), tenantCases(), splitCases(), scanCases(), asOfCases(), cohortScanCases(), tombstoneCases(), everyCases(),
+		keyCases(), tenantCases(), splitCases(), scanCases(), asOfCases(), cohortScanCases(), tombstoneCases(), everyCases(), ownedCases(),
 		jobCases(), limitCases(), idempotencyCases(), listCases(), attendCases(), claimCases(), leaseCases(), fenceCases(), endCases(),
 		tallyCases(), planCases(), cancelCases(), retryCases(), nextRunCases(), watchCases(), memberCases(), referrerCases(), findCases(),
 		partCases(), mentionCases(), eraseCases(), announceCases(), voidCases(), anewCases(), strikeCases(), noticeCases(), holdCases(), noteCases(), residueCases(),
