@@ -368,6 +368,7 @@ type Store interface {
 	Erasures
 	Notices
 	Holds
+	Certificates
 	// Ping tells whether the store can commit now.
 	Ping(ctx context.Context) error
 	// Close waits for commits under way, and releases the store.

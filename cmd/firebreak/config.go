@@ -30,6 +30,9 @@ type options struct {
 	Hold    holdCommand    `cmd:"" help:"Set, list and lift legal holds, which keep records from purges."`
 	Demo    demoCommand    `cmd:"" help:"Make patients, load, export and check them, and end."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	VerifyPurge verifyPurgeCommand `cmd:"" help:"Verify the certificate of a purge, offline."`
+	Keys        keysCommand        `cmd:"" help:"List or rotate the keys that certificates are signed with."`
 }
 
 // storage is where the data is.
@@ -57,6 +60,7 @@ type serving struct {
 	ExportLimit       int            `help:"Exports of one client and user under way at once; 0: any number." default:"4" placeholder:"N"`
 	ExportLimitAll    int            `help:"Exports under way at once in all; 0: any number." default:"100" placeholder:"N"`
 	PurgeLifetime     time.Duration  `help:"How long what a purge did can be asked for after its end." default:"168h" placeholder:"DURATION"`
+	SigningKeys       string         `help:"File with the keys that certificates of purges are signed with; it is made if it is not there. Without it, signing-keys.json in the data directory; with --store, purges have no certificates." type:"path" placeholder:"FILE"`
 	AnnouncePurged    bool           `help:"Tell clients whose exports held a record that was purged of the ids that are gone: in deleted of their exports with _since, until the exports that held it would have expired."`
 	SignedLinks       time.Duration  `help:"Sign the URLs of files, so that each can be fetched without a token for so long after the manifest was asked for; 0: they need one." default:"0s" placeholder:"DURATION"`
 	ExportContext     bool           `help:"Export with patients also the practitioners, organizations, locations, medications and devices that their data refers to, without being asked."`

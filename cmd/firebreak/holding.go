@@ -26,8 +26,8 @@ const (
 func besides() []string { return []string{besideR4, besideDSTU2, besideSTU3} }
 
 // holdingOperation is the purge of a holding as /metadata lists it.
-func holdingOperation() interaction.Operation {
-	return interaction.Operation{Name: "purge", Definition: "https://firebreak.dev/fhir/OperationDefinition/purge-holding"}
+func holdingOperation(says string) interaction.Operation {
+	return interaction.Operation{Name: "purge", Definition: "https://firebreak.dev/fhir/OperationDefinition/purge-holding", Says: says}
 }
 
 func kickoffHolding(x *purge.Purge) func(context.Context, auth.Principal, opshttp.TaskCall) (job.Job, error) {

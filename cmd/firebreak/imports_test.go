@@ -72,6 +72,7 @@ func table() []row {
 		{pattern: "operations/ingest", may: list(operation + " fhir/interaction")},
 		{pattern: "operations/consolidated", may: list(operation + " fhir/interaction")},
 		{pattern: "operations/purge", may: list(operation + " fhir/detach")},
+		{pattern: "operations/certificate", may: list("operations/job store")},
 		{pattern: "operations/*", may: list(operation)},
 
 		{pattern: "cmd/*", may: list(all), echo: true},

@@ -111,6 +111,16 @@ func (s faultyStore) Forget(ctx context.Context, t store.Tenant, parts []job.Par
 	return s.Store.Forget(ctx, t, parts)
 }
 
+func (s faultyStore) Certify(ctx context.Context, f store.Fence, number int64, doc []byte) (store.Certificate, error) {
+	defer s.fault.at("Certify")()
+	return s.Store.Certify(ctx, f, number, doc)
+}
+
+func (s faultyStore) Certificates(ctx context.Context, t store.Tenant, before int64, n int) ([]store.Certificate, error) {
+	defer s.fault.at("Certificates")()
+	return s.Store.Certificates(ctx, t, before, n)
+}
+
 func (s faultyStore) Note(ctx context.Context, f store.Fence, total job.Erased, result json.RawMessage) error {
 	defer s.fault.at("Note for " + f.Unit)()
 	return s.Store.Note(ctx, f, total, result)

@@ -78,6 +78,7 @@ func (s *Server) operatorRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /certificates", s.listCertificates)
 	if s.seen.metrics != nil {
 		mux.Handle("GET /metrics", s.seen.metrics.handler(s.log))
 	}

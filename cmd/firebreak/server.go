@@ -41,6 +41,7 @@ type Server struct {
 	seen     observation
 	traffic  traffic
 	operator *operator
+	keys     *keyring // of certificates; nil: there are none
 }
 
 // newID makes an id that cannot be guessed, in order of time.
@@ -128,6 +129,9 @@ func (s *Server) assemble(ctx context.Context) error {
 	if err := errors.Join(origin.Check(), cors.Check()); err != nil {
 		return err
 	}
+	if err := s.openKeys(); err != nil {
+		return err
+	}
 	exports := export.New(export.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, MaxFile: s.opts.ExportFileSize,
 		Lifetime: s.opts.ExportLifetime, MaxLifetime: s.opts.ExportMaxLifetime, Context: s.opts.ExportContext,
@@ -136,7 +140,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	purges := purge.New(purge.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID, Lifetime: s.opts.PurgeLifetime,
 		Server: audit.Client, Sweep: sweepErased(exports), Parts: exports.EachPart, Holders: export.Holders, Tell: s.opts.AnnouncePurged, Record: s.record(),
-		Requests: s.traffic.lately,
+		Requests: s.traffic.lately, Certify: s.certify(),
 	})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
@@ -189,7 +193,7 @@ func (s *Server) routes(e *echo.Echo, exports *export.Export, purges *purge.Purg
 	base, who := e.Group(fhirhttp.Root), rest.WithPrincipal(in.who)
 	rest.Routes(base, rest.Config{
 		Service: newService(s.store, s.opts.MaxResource), MaxBody: int64(s.opts.MaxResource),
-		Metadata: capability(in.smart != nil, s.opts.Clients != "").JSON(), SMART: in.smart,
+		Metadata: capability(in.smart != nil, s.opts.Clients != "", s.keys != nil).JSON(), SMART: in.smart,
 	}, who)
 	ops := opshttp.Config{Store: s.store, Files: s.files, Now: time.Now, MaxBody: maxParameters, Record: s.record(), Links: links}
 	exporting := exportOperation(exports, !s.opts.isOff() && links == nil)
@@ -201,6 +205,7 @@ func (s *Server) routes(e *echo.Echo, exports *export.Export, purges *purge.Purg
 	}
 	registerBulkPurge(e, ops, purges, who)
 	opshttp.RegisterJobs(base, ops, polled, who)
+	s.certificateRoutes(e, base, ops, who)
 	e.GET("/healthz", echo.WrapHandler(http.HandlerFunc(s.healthz)))
 	e.GET("/readyz", echo.WrapHandler(http.HandlerFunc(s.readyz)))
 }
@@ -211,19 +216,19 @@ const maxParameters = 4 << 20
 const bulkData = "http://hl7.org/fhir/uv/bulkdata/"
 
 // capability is what /metadata says; smart: tokens are taken, clients: header
-// credentials are.
-func capability(smart, clients bool) interaction.Capability {
-	definition := bulkData + "OperationDefinition/"
+// credentials are; certified: purges have certificates.
+func capability(smart, clients, certified bool) interaction.Capability {
+	definition, says := bulkData+"OperationDefinition/", saysCertified(certified)
 	return interaction.Capability{
 		Version: version(), Date: builtAt(), Instantiates: []string{bulkData + "CapabilityStatement/bulk-data"},
 		Operations: []interaction.Operation{
 			{Name: "export", Definition: definition + "export"},
-			holdingOperation(),
+			holdingOperation(says),
 			{Type: "Patient", Name: "export", Definition: definition + "patient-export"},
 			{Type: "Group", Name: "export", Definition: definition + "group-export"},
-			{Type: "Patient", Name: "purge", Definition: "http://hl7.org/fhir/OperationDefinition/Patient-purge"},
-			{Type: "Group", Name: "purge", Definition: "http://hl7.org/fhir/OperationDefinition/Group-purge"},
-			{Type: "Patient", Name: "bulk-purge", Definition: "https://docs.kodjin.com/operation-bulk-purge"},
+			{Type: "Patient", Name: "purge", Definition: "http://hl7.org/fhir/OperationDefinition/Patient-purge", Says: says},
+			{Type: "Group", Name: "purge", Definition: "http://hl7.org/fhir/OperationDefinition/Group-purge", Says: says},
+			{Type: "Patient", Name: "bulk-purge", Definition: "https://docs.kodjin.com/operation-bulk-purge", Says: says},
 		},
 		SMART: smart, Clients: clients,
 	}

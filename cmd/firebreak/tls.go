@@ -28,15 +28,15 @@ func (e encryption) tlsConfig(log *slog.Logger) (*tls.Config, error) {
 	case e.TLSCert == "" || e.TLSKey == "":
 		return nil, errors.New("--tls-cert and --tls-key go together: give both, or neither")
 	}
-	c := &certificate{files: e, log: log}
+	c := &servedCertificate{files: e, log: log}
 	if err := c.load(); err != nil {
 		return nil, fmt.Errorf("read the certificate: %w", err)
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}, nil
 }
 
-// certificate is the one that clients are shown, as its files have it.
-type certificate struct {
+// servedCertificate is the one that clients are shown, as its files have it.
+type servedCertificate struct {
 	files encryption
 	log   *slog.Logger
 
@@ -54,7 +54,7 @@ type stamp struct {
 // get is tls.Config.GetCertificate. Files that cannot be used, as one of them
 // may be written now, leave the certificate as it was; they are read again when
 // they change again.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *servedCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.load(); err != nil {
@@ -64,7 +64,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 // load reads the files if they have changed since they were read.
-func (c *certificate) load() error {
+func (c *servedCertificate) load() error {
 	now, err := c.files.stamp()
 	if now == c.seen && err == nil {
 		return nil

@@ -14,6 +14,7 @@ type Operation struct {
 	Type       string // the resource type it goes with; "" for the system
 	Name       string // "export", without the "$"
 	Definition string // the canonical of its OperationDefinition
+	Says       string // what else is to be known of it here
 }
 
 // Capability is what the server says about itself.
@@ -90,8 +91,9 @@ type codeJSON struct {
 }
 
 type operationJSON struct {
-	Name       string `json:"name"`
-	Definition string `json:"definition"`
+	Name          string `json:"name"`
+	Definition    string `json:"definition"`
+	Documentation string `json:"documentation,omitempty"`
 }
 
 // JSON renders the CapabilityStatement
@@ -143,7 +145,7 @@ func (c Capability) operations(typ string) []operationJSON {
 	var list []operationJSON
 	for _, o := range c.Operations {
 		if o.Type == typ {
-			list = append(list, operationJSON{Name: o.Name, Definition: o.Definition})
+			list = append(list, operationJSON{Name: o.Name, Definition: o.Definition, Documentation: o.Says})
 		}
 	}
 	return list

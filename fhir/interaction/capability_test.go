@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-type operation struct{ Name, Definition string }
+type operation struct{ Name, Definition, Documentation string }
 
 // statement is what is looked at of a CapabilityStatement.
 type statement struct {
@@ -40,7 +40,7 @@ func TestTheCapabilityStatementSaysWhatIsOffered(t *testing.T) {
 	c := interaction.Capability{
 		Version: "1.2", Date: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), Instantiates: []string{"http://x/cs"},
 		Operations: []interaction.Operation{
-			{"", "export", "http://x/export"}, {"Patient", "export", "http://x/patient-export"}, {"Patient", "purge", "http://x/purge"},
+			{"", "export", "http://x/export", ""}, {"Patient", "export", "http://x/patient-export", ""}, {"Patient", "purge", "http://x/purge", "for good"},
 		},
 	}
 	var s statement
@@ -54,7 +54,7 @@ func TestTheCapabilityStatementSaysWhatIsOffered(t *testing.T) {
 	if len(s.Rest) != 1 || s.Rest[0].Mode != "server" || len(s.Rest[0].Resource) != len(r4.Types()) {
 		t.Fatalf("%d rest", len(s.Rest))
 	}
-	if diff := cmp.Diff([]operation{{"export", "http://x/export"}}, s.Rest[0].Operation); diff != "" {
+	if diff := cmp.Diff([]operation{{"export", "http://x/export", ""}}, s.Rest[0].Operation); diff != "" {
 		t.Error(diff)
 	}
 	for _, r := range s.Rest[0].Resource {
@@ -101,7 +101,7 @@ func TestTheCapabilityStatementNamesTheWaysToComeIn(t *testing.T) {
 
 // A client compares ETags: the same statement must be the same bytes.
 func TestTheCapabilityStatementDoesNotChangeByItself(t *testing.T) {
-	c := interaction.Capability{Version: "1", Operations: []interaction.Operation{{"Group", "b", "b"}, {"Group", "a", "a"}}}
+	c := interaction.Capability{Version: "1", Operations: []interaction.Operation{{"Group", "b", "b", ""}, {"Group", "a", "a", ""}}}
 	if diff := cmp.Diff(c.JSON(), c.JSON()); diff != "" {
 		t.Error(diff)
 	}

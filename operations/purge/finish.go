@@ -56,12 +56,12 @@ func (a attempt) finish(ctx context.Context) (job.UnitEnd, error) {
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
+	what.Unknown, what.Until = traces.Unknown, traces.Until
 	if !a.request.Full {
-		if err := a.recordEnd(ctx); err != nil {
+		if err := a.conclude(ctx, what); err != nil {
 			return job.UnitEnd{}, err
 		}
 	}
-	what.Unknown, what.Until = traces.Unknown, traces.Until
 	doc, err := json.Marshal(what)
 	return job.UnitEnd{State: job.Succeeded, Result: doc}, err
 }
@@ -85,6 +85,7 @@ func (a attempt) groups(ctx context.Context) (what did, err error) {
 			err = step(ctx, g)
 		}
 	}
+	what.erased(g)
 	return what, err
 }
 
@@ -132,6 +133,14 @@ func (a attempt) voidAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// conclude has the end recorded, and certified.
+func (a attempt) conclude(ctx context.Context, what did) error {
+	if err := a.recordEnd(ctx); err != nil {
+		return err
+	}
+	return a.certify(ctx, what)
 }
 
 func (a attempt) sweep(ctx context.Context) error { return a.cfg.Sweep(ctx, a.fence.Tenant) }

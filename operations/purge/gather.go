@@ -58,8 +58,11 @@ type gathering struct {
 	going              map[fhir.ID][]int64
 	round              int
 	erased             job.Erased // by this attempt
-	holders            []string   // by whom the files of exports are found that hold it
-	groups             []string   // the ids of the Groups that mention it
+	types              map[string]job.Erased
+	lasts              map[fhir.ID]int64 // see whole
+	shares             map[fhir.ID]bool  // what another unit of the job may erase first
+	holders            []string          // by whom the files of exports are found that hold it
+	groups             []string          // the ids of the Groups that mention it
 }
 
 // How many resources are looked up at a time.
@@ -98,7 +101,7 @@ func (a attempt) gathering(patients map[string]bool, patient string) *gathering 
 	return &gathering{
 		attempt: a, patient: patient, quoted: []byte(`"Patient/` + patient + `"`), asked: patients,
 		set: selection.NewRecord(all), record: selection.NewRecord(mine), first: selection.NewRecord(mine),
-		seen: map[fhir.ID]bool{}, binary: map[fhir.ID]bool{}, going: map[fhir.ID][]int64{},
+		seen: map[fhir.ID]bool{}, binary: map[fhir.ID]bool{}, going: map[fhir.ID][]int64{}, types: map[string]job.Erased{}, shares: map[fhir.ID]bool{},
 	}
 }
 
@@ -317,6 +320,9 @@ func (g *gathering) add(h history) {
 	}
 	g.found.erasing += len(d.erase)
 	r := resource{id: h.id, versions: d.erase, detach: d.detach, text: d.text, round: g.round, near: h.near, known: h.known, whose: h.whoseOf(d)}
+	if g.common(h) {
+		g.shares[h.id] = true
+	}
 	switch {
 	case d.about && len(d.erase) > 0:
 		g.found.gone = append(g.found.gone, r)

@@ -24,8 +24,6 @@ type cutting struct {
 	after bool
 }
 
-var errCut = errors.New("cut off")
-
 func (c cutting) call(name string, do func() error) error {
 	c.mu.Lock()
 	n, ok := c.fails[name]

@@ -240,7 +240,7 @@ func (h holding) readAll(ctx context.Context) (job.UnitEnd, error) {
 			return job.UnitEnd{}, err
 		}
 	}
-	if err := h.recordEnd(ctx); err != nil {
+	if err := h.conclude(ctx, what); err != nil {
 		return job.UnitEnd{}, err
 	}
 	doc, err := json.Marshal(what)

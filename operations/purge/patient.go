@@ -50,6 +50,7 @@ func (a attempt) patient(ctx context.Context) (job.UnitEnd, error) {
 	if what.Since, err = a.look(ctx, g); err != nil {
 		return job.UnitEnd{}, err
 	}
+	what.erased(g)
 	// Of what is of several records another unit may have erased some.
 	if done := a.unit.Erased.Add(g.erased); done != total {
 		total = done
@@ -87,6 +88,7 @@ func (a attempt) remember(g *gathering) (did, error) {
 		return what, err
 	}
 	what.Kept = g.found.kept
+	what.going(a.unit.Erased, &g.found)
 	far, unsaid := g.found.far()
 	what.Far, what.Unsaid, what.Groups = union(what.Far, far), union(what.Unsaid, unsaid), union(what.Groups, g.groups)
 	for _, r := range g.found.shared {
@@ -236,11 +238,18 @@ func (a attempt) erase(ctx context.Context, g *gathering) error {
 // eraseAll erases versions, on account of some patients.
 func (a attempt) eraseAll(ctx context.Context, g *gathering, versions []store.VersionRef, of []string) error {
 	for page := range slices.Chunk(versions, erasePage) {
+		page, err := g.there(ctx, page)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			continue
+		}
 		n, err := a.cfg.Store.Erase(ctx, a.fence, page, of...)
 		if err != nil {
 			return a.stopped(err)
 		}
-		g.erased = g.erased.Add(n)
+		g.count(page, n)
 	}
 	return nil
 }

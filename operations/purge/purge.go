@@ -20,7 +20,8 @@
 // Another unit detaches the patients from their Groups, voids and sweeps what
 // files of exports have of that, looks at all that was erased, and overwrites
 // the erased bytes where the store can. If that is asked for, a last one reads
-// every version of every resource.
+// every version of every resource. The last thing that the last of them does is
+// to have the job certified.
 //
 // What was written after the job's instant stays, and is counted.
 //
@@ -107,6 +108,10 @@ type Config struct {
 	// Record is told of each job that did all it was to do. An error has it
 	// told again. nil: nobody is told.
 	Record func(ctx context.Context, e job.Event) error
+	// Certify makes a certificate of what a job did, under the fence of its last
+	// unit, once all is done. A job succeeds after that only. It may be called
+	// again for one job, and keeps the first then. nil: there are none.
+	Certify func(ctx context.Context, f store.Fence, p Proof) error
 }
 
 // Purge starts jobs, does their units, and shows them.
@@ -274,6 +279,10 @@ type did struct {
 	// Of the unit that finishes.
 	Unknown bool      `json:"unknown,omitempty"` // where erased bytes are still is not known
 	Until   time.Time `json:"until,omitzero"`    // about until when they are somewhere
+	// Types is what was erased by type, and Going what there was to erase of each
+	// when that was last noted.
+	Types map[string]job.Erased `json:"types,omitempty"`
+	Going map[string]job.Erased `json:"going,omitempty"`
 	// Of the unit that reads all.
 	Read *progress `json:"read,omitempty"`
 }

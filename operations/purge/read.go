@@ -63,7 +63,7 @@ func (a attempt) readAll(ctx context.Context) (job.UnitEnd, error) {
 			return job.UnitEnd{}, err
 		}
 	}
-	if err := a.recordEnd(ctx); err != nil {
+	if err := a.conclude(ctx, what); err != nil {
 		return job.UnitEnd{}, err
 	}
 	doc, err := json.Marshal(what)

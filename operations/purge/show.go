@@ -18,7 +18,7 @@ const unitPage = 500
 // sum is what the units of a job did together.
 type sum struct {
 	patients, done int
-	erased         job.Erased
+	erased, total  job.Erased
 	detached       map[string]bool
 	did
 }
@@ -47,7 +47,7 @@ func (x *Purge) units(ctx context.Context, j job.Job, f func(u job.Unit, what di
 }
 
 func (x *Purge) sum(ctx context.Context, j job.Job) (s sum, err error) {
-	s.detached = map[string]bool{}
+	s.detached, s.Types = map[string]bool{}, map[string]job.Erased{}
 	err = x.units(ctx, j, func(u job.Unit, what did) error {
 		if u.Phase == purging {
 			if s.patients++; u.State == job.Succeeded {
@@ -55,6 +55,8 @@ func (x *Purge) sum(ctx context.Context, j job.Job) (s sum, err error) {
 			}
 		}
 		s.erased = s.erased.Add(u.Erased)
+		s.total = s.total.Add(job.Erased{Versions: max(u.Total.Versions, u.Erased.Versions), Resources: max(u.Total.Resources, u.Erased.Resources)})
+		addByType(s.Types, what.Types)
 		for _, id := range what.Detached {
 			s.detached[id] = true
 		}

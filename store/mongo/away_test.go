@@ -95,6 +95,7 @@ func reads(s *mongo.Store, at store.Tick, r store.Range, j job.Job) []call {
 			return drop(s.Told(ctx, north, j.Owner, j.Created, fhir.ID{}, 9))
 		}},
 		{"Untell", primaryWait, func(ctx context.Context) error { return s.Untell(ctx, j.Created) }},
+		{"Certificates", primaryWait, func(ctx context.Context) error { return drop(s.Certificates(ctx, north, 0, 9)) }},
 		{"Scrub", primaryWait, func(ctx context.Context) error { return drop(s.Scrub(ctx)) }},
 		{"Ping", primaryWait, s.Ping},
 	}
@@ -133,6 +134,7 @@ func erasures(t *testing.T, s *mongo.Store) []call {
 	_, strike := working(t, s, "strike")
 	_, tell := working(t, s, "tell")
 	_, note := working(t, s, "note")
+	_, certify := working(t, s, "certify")
 	who := []string{"erased"}
 	return []call{
 		{"Erase", primaryWait, func(ctx context.Context) error { return drop(s.Erase(ctx, erase, refs)) }},
@@ -157,6 +159,7 @@ func erasures(t *testing.T, s *mongo.Store) []call {
 		{"HeldAmong", primaryWait, func(ctx context.Context) error {
 			return drop(s.HeldAmong(ctx, north, time.Now(), who))
 		}},
+		{"Certify", primaryWait, func(ctx context.Context) error { return drop(s.Certify(ctx, certify, 1, []byte("doc"))) }},
 		{"Forget", primaryWait, func(ctx context.Context) error {
 			return s.Forget(ctx, north, []job.Part{{Job: void.Job, ID: "p", Name: "n"}})
 		}},

@@ -19,6 +19,7 @@ const (
 	byNumber  = "number"
 	byHolder  = "holder"
 	byUntil   = "until"
+	byJob     = "job"
 )
 
 // jobIndexes are those of jobs and of what belongs to them. All that is listed
@@ -62,6 +63,8 @@ func jobIndexes() []index {
 		{collection: notices, name: byUntil, keys: ascending("until")},
 		// Erase looks in it whether a patient is held.
 		{collection: heldOnes, name: byHolder, keys: ascending("holder")},
+		// Certificate finds by it, and no job has two.
+		{collection: certified, name: byJob, keys: ascending("of"), unique: true},
 	}
 }
 

@@ -32,7 +32,8 @@ const (
 	erasing   = "erasing" // one document a tenant: what announcing and ending units conflict on
 	notices   = "notice"  // one document an owner and a resource of whose erasure the owner is to hear
 	holds     = "hold"
-	heldOnes  = "held" // one document a hold and a patient that it is on
+	heldOnes  = "held"        // one document a hold and a patient that it is on
+	certified = "certificate" // one document a certificate
 )
 
 // The names of the indexes that queries hint at. That of _id is "_id_".
@@ -50,7 +51,7 @@ const (
 // at start: whoever writes to one that is not there would make it, and two who
 // do so at once may meet.
 func collections() []string {
-	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits, erasures, erasing, notices, holds, heldOnes}
+	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits, erasures, erasing, notices, holds, heldOnes, certified}
 }
 
 // index is an index of a collection.

@@ -220,6 +220,18 @@ func (s *spread) Told(ctx context.Context, t store.Tenant, owner store.Owner, no
 
 func (s *spread) Untell(ctx context.Context, now time.Time) error { return s.next().Untell(ctx, now) }
 
+func (s *spread) Certify(ctx context.Context, f store.Fence, number int64, doc []byte) (store.Certificate, error) {
+	return s.next().Certify(ctx, f, number, doc)
+}
+
+func (s *spread) Certificate(ctx context.Context, t store.Tenant, jobID string) (store.Certificate, error) {
+	return s.next().Certificate(ctx, t, jobID)
+}
+
+func (s *spread) Certificates(ctx context.Context, t store.Tenant, before int64, n int) ([]store.Certificate, error) {
+	return s.next().Certificates(ctx, t, before, n)
+}
+
 func (s *spread) Ping(ctx context.Context) error { return s.next().Ping(ctx) }
 
 func (s *spread) Close() error {

@@ -70,6 +70,8 @@ func (e *env) calls(j job.Job, f store.Fence, s store.Selection, r store.Range) 
 		{"LiftHold", func(ctx context.Context) error { return drop(e.LiftHold(ctx, north, "h", "Bob", e.clock.Now())) }},
 		{"Holds", func(ctx context.Context) error { return drop(e.Holds(ctx, north, e.clock.Now(), "", 9)) }},
 		{"HeldAmong", func(ctx context.Context) error { return drop(e.HeldAmong(ctx, north, e.clock.Now(), []string{"1"})) }},
+		{"Certificate", func(ctx context.Context) error { return drop(e.Certificate(ctx, north, j.ID)) }},
+		{"Certificates", func(ctx context.Context) error { return drop(e.Certificates(ctx, north, 0, 9)) }},
 		{"Scrub", func(ctx context.Context) error { return drop(e.Scrub(ctx)) }},
 		{"Ping", func(ctx context.Context) error { return e.Ping(ctx) }},
 		{"Claim", func(ctx context.Context) error { _, _, err := e.Claim(ctx, kinds, lease); return err }},
@@ -126,6 +128,7 @@ func (e *env) fencedCalls(j job.Job, f store.Fence) []call {
 		{"Tell", func(ctx context.Context) error {
 			return e.Tell(ctx, f, ann(), e.clock.Now(), idsOf("Patient/1"))
 		}},
+		{"Certify", func(ctx context.Context) error { return drop(e.Certify(ctx, f, 2, []byte("late"))) }},
 		{"Note", func(ctx context.Context) error { return e.Note(ctx, f, job.Erased{Versions: 1}, nil) }},
 		{"Renew", func(ctx context.Context) error { return e.Renew(ctx, f, time.Hour) }},
 		{"End", func(ctx context.Context) error {
@@ -138,6 +141,9 @@ func (e *env) fencedCalls(j job.Job, f store.Fence) []call {
 func (e *env) allCalls() ([]call, job.Job, store.Fence) {
 	e.Helper()
 	e.commit(write("Patient/1", "a"))
+	certified, of := e.planner(north)
+	e.certify(of, 1, "first")
+	e.ok("Remove", e.Remove(e.ctx, north, certified.ID))
 	j, f := e.filled(north, "export")
 	s := store.Selection{At: e.barrier()}
 	return e.calls(j, f, s, e.wholeType(s)), j, f
@@ -169,6 +175,7 @@ func closedContext(e *env) {
 	e.same("finds", e.found(j, 9), []string{"Observation/1", "Patient/2"})
 	e.same("parts", partIDs(e.parts(j)), []string{"p1"})
 	e.same("holds", e.holdsOf(north, time.Time{}, 9), nil)
+	e.same("certificates", e.chain(north, 9), []string{"first"})
 	e.clock.advance(lease + time.Second)
 	u, again := e.claim("export")
 	e.that(u.ID == f.Unit && u.Attempt == 2 && u.Lost == 1, "claimed %+v", u)
