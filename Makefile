@@ -114,8 +114,12 @@ lint: $(GOLANGCI_BIN) ## run golangci-lint, installed into .tools/ if missing
 fmt: $(GOFUMPT_BIN) ## format all Go files, with gofumpt installed into .tools/ if missing
 	git ls-files -co --exclude-standard '*.go' | xargs -r $(GOFUMPT_BIN) -l -w
 
+# The tests with a MongoDB wait most of the time, and the race run needs the
+# cores, so these two run at once.
 .PHONY: check
-check: tidy vet test test-engines lint race demo ## everything a change has to pass
+check: tidy vet test test-openid test-s3 lint ## everything a change has to pass: these, test-mongodb, race and demo
+	$(MAKE) -j2 --output-sync=target test-mongodb race
+	$(MAKE) demo
 
 .PHONY: generate
 generate: ## write the generated tables anew (needs npm and its registry)

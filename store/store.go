@@ -369,6 +369,7 @@ type Store interface {
 	Notices
 	Holds
 	Certificates
+	Ledgers
 	// Ping tells whether the store can commit now.
 	Ping(ctx context.Context) error
 	// Close waits for commits under way, and releases the store.

@@ -28,6 +28,7 @@ type options struct {
 	Purge   purgeCommand   `cmd:"" help:"Remove whole records of patients from a server, for good."`
 	Client  clientCommand  `cmd:"" help:"Keep the file of clients that come in with header credentials."`
 	Hold    holdCommand    `cmd:"" help:"Set, list and lift legal holds, which keep records from purges."`
+	Replay  replayCommand  `cmd:"" name:"replay-ledger" help:"Purge again what came back with a restored backup, by the ledger of a server."`
 	Demo    demoCommand    `cmd:"" help:"Make patients, load, export and check them, and end."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
@@ -48,6 +49,7 @@ type serving struct {
 	authentication
 	encryption
 	watching
+	ledgering
 	Listen            string         `help:"Address to serve on. While there is no authentication, a loopback address only." default:"127.0.0.1:8080" placeholder:"ADDR"`
 	PublicBase        string         `help:"FHIR base URL as clients write it, such as https://ehr.example.org/fhir. Without it, the request says." placeholder:"URL"`
 	TrustedProxy      []netip.Prefix `help:"Networks whose X-Forwarded-* and Forwarded headers are believed." placeholder:"CIDR"`

@@ -71,6 +71,7 @@ func table() []row {
 		{pattern: "operations/fetch", may: list("fhir")},
 		{pattern: "operations/ingest", may: list(operation + " fhir/interaction")},
 		{pattern: "operations/consolidated", may: list(operation + " fhir/interaction")},
+		{pattern: "operations/ledger", may: list("fhir store")},
 		{pattern: "operations/purge", may: list(operation + " fhir/detach")},
 		{pattern: "operations/certificate", may: list("operations/job store")},
 		{pattern: "operations/*", may: list(operation)},

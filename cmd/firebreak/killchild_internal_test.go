@@ -88,6 +88,7 @@ const sharedLease = time.Second
 // a fault, its calls and file operations are places to die.
 func newTiny(ctx context.Context, o order, f *fault) (*Server, error) {
 	opts := serving{storage: o.storage, Listen: "127.0.0.1:0", MaxResource: 1 << 20, Grace: time.Second, Audit: "off"}
+	opts.Ledger = killedLedger(o.storage)
 	st, err := openStore(ctx, opts.storage)
 	if err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func newTiny(ctx context.Context, o order, f *fault) (*Server, error) {
 	exports := export.New(cfg)
 	purges := purge.New(purge.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID,
-		Server: audit.Client, Sweep: exports.SweepErased, Parts: exports.EachPart, Holders: export.Holders, Certify: s.certify(),
+		Server: audit.Client, Sweep: exports.SweepErased, Parts: exports.EachPart, Holders: export.Holders, Certify: s.certify(), Enter: s.enterOr(f),
 	})
 	work := engine.Config{
 		Store: s.store, Now: time.Now, Log: log, Workers: o.Workers,

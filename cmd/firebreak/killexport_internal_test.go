@@ -104,6 +104,7 @@ func (k *killed) poll(base string) (manifest []byte, answered, ready bool) {
 // strike is where a child is killed: at a point of its own, or from outside
 // when it has ended so many units. The zero strike is none.
 type strike struct {
+	call  string // after which the child dies; "": none
 	point int64
 	units int
 }

@@ -119,7 +119,7 @@ func (k *purging) serves(o order) (c *victim, base string, ok bool) {
 // disturb has a child work at the purge until it is killed or done.
 func (k *purging) disturb(s strike) *victim {
 	k.Helper()
-	c, base, ok := k.serves(order{Point: s.point})
+	c, base, ok := k.serves(order{Point: s.point, Call: s.call})
 	defer c.end()
 	if !ok || !k.kickoff(base) {
 		return c
@@ -260,6 +260,7 @@ func (k *purging) left() versions {
 	tally, err := st.Tally(k.Context(), tenant, k.id())
 	k.ok(err)
 	done()
+	entered(k.T, k.place, k.before.purgedWhole(left))
 	truth := left.since(k.before)
 	if diff := cmp.Diff(truth.Erased, tally.Erased); diff != "" {
 		k.Errorf("erased (- what is gone, + what is counted)\n%s", diff)

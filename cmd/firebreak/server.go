@@ -20,6 +20,7 @@ import (
 	"firebreak/operations/engine"
 	"firebreak/operations/export"
 	"firebreak/operations/job"
+	"firebreak/operations/ledger"
 	"firebreak/operations/opshttp"
 	"firebreak/operations/purge"
 	"firebreak/store"
@@ -41,7 +42,8 @@ type Server struct {
 	seen     observation
 	traffic  traffic
 	operator *operator
-	keys     *keyring // of certificates; nil: there are none
+	keys     *keyring       // of certificates; nil: there are none
+	ledger   *ledger.Ledger // nil: there is none
 }
 
 // newID makes an id that cannot be guessed, in order of time.
@@ -90,7 +92,7 @@ func (s *Server) assembled(ctx context.Context) (*Server, error) {
 		if s.listener != nil {
 			err = errors.Join(err, s.listener.Close())
 		}
-		return nil, errors.Join(err, s.store.Close(), s.seen.close(ctx))
+		return nil, errors.Join(err, s.closeLedger(), s.store.Close(), s.seen.close(ctx))
 	}
 	return s, nil
 }
@@ -132,6 +134,9 @@ func (s *Server) assemble(ctx context.Context) error {
 	if err := s.openKeys(); err != nil {
 		return err
 	}
+	if err := s.joinLedger(ctx); err != nil {
+		return err
+	}
 	exports := export.New(export.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, MaxFile: s.opts.ExportFileSize,
 		Lifetime: s.opts.ExportLifetime, MaxLifetime: s.opts.ExportMaxLifetime, Context: s.opts.ExportContext,
@@ -140,7 +145,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	purges := purge.New(purge.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID, Lifetime: s.opts.PurgeLifetime,
 		Server: audit.Client, Sweep: sweepErased(exports), Parts: exports.EachPart, Holders: export.Holders, Tell: s.opts.AnnouncePurged, Record: s.record(),
-		Requests: s.traffic.lately, Certify: s.certify(),
+		Requests: s.traffic.lately, Certify: s.certify(), Enter: s.enter(),
 	})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
@@ -350,5 +355,5 @@ func (s *Server) Close() error {
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
-	return errors.Join(err, s.operator.close(), s.store.Close())
+	return errors.Join(err, s.operator.close(), s.closeLedger(), s.store.Close())
 }

@@ -63,6 +63,7 @@ type gathering struct {
 	shares             map[fhir.ID]bool  // what another unit of the job may erase first
 	holders            []string          // by whom the files of exports are found that hold it
 	groups             []string          // the ids of the Groups that mention it
+	entered            *entering         // in the ledger; nil: nothing yet
 }
 
 // How many resources are looked up at a time.

@@ -95,6 +95,9 @@ func (h holding) remove(ctx context.Context, ids []fhir.ID, what *did) (erased j
 	if err := h.voidWith(ctx, o.silent, o.whole...); err != nil {
 		return erased, err
 	}
+	if err := h.enter(ctx, o.ids, true); err != nil {
+		return erased, err
+	}
 	if erased, err = h.erase(ctx, o.resources); err != nil {
 		return erased, err
 	}

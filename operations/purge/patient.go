@@ -171,6 +171,9 @@ func (a attempt) detachPage(ctx context.Context, g *gathering, page []resource) 
 		}
 		puts = append(puts, put)
 	}
+	if err := g.enterPuts(ctx, puts); err != nil {
+		return err
+	}
 	return a.put(ctx, puts)
 }
 
@@ -244,6 +247,9 @@ func (a attempt) eraseAll(ctx context.Context, g *gathering, versions []store.Ve
 		}
 		if len(page) == 0 {
 			continue
+		}
+		if err := g.enterVersions(ctx, page); err != nil {
+			return err
 		}
 		n, err := a.cfg.Store.Erase(ctx, a.fence, page, of...)
 		if err != nil {

@@ -37,6 +37,7 @@ import (
 	"sync"
 	"time"
 
+	"firebreak/fhir"
 	"firebreak/operations/job"
 	"firebreak/store"
 	"firebreak/store/files"
@@ -105,6 +106,10 @@ type Config struct {
 	// Requests tells how many requests there were in the last second or so.
 	// While there are many, purges use little of the machine. nil: none.
 	Requests func() int
+	// Enter makes durable, outside the store, which resources are going to be
+	// erased up to a tick: all of them (entire), or of them what says something
+	// of others that go. An error keeps them. nil: nobody is told.
+	Enter func(ctx context.Context, t store.Tenant, at store.Tick, ids []fhir.ID, entire bool) error
 	// Record is told of each job that did all it was to do. An error has it
 	// told again. nil: nobody is told.
 	Record func(ctx context.Context, e job.Event) error

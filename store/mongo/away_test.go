@@ -96,6 +96,9 @@ func reads(s *mongo.Store, at store.Tick, r store.Range, j job.Job) []call {
 		}},
 		{"Untell", primaryWait, func(ctx context.Context) error { return s.Untell(ctx, j.Created) }},
 		{"Certificates", primaryWait, func(ctx context.Context) error { return drop(s.Certificates(ctx, north, 0, 9)) }},
+		{"Ledgers", primaryWait, func(ctx context.Context) error { return drop(s.Ledgers(ctx)) }},
+		{"Reserve", primaryWait, func(ctx context.Context) error { return s.Reserve(ctx, store.Ledger{ID: "a", To: 1}) }},
+		{"Tenants", primaryWait, func(ctx context.Context) error { return drop(s.Tenants(ctx)) }},
 		{"Scrub", primaryWait, func(ctx context.Context) error { return drop(s.Scrub(ctx)) }},
 		{"Ping", primaryWait, s.Ping},
 	}

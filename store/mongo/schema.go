@@ -30,6 +30,7 @@ const (
 	limits    = "limit"   // what creating jobs of a kind conflicts on
 	erasures  = "erasure" // one document a job and a patient whom it announced
 	erasing   = "erasing" // one document a tenant: what announcing and ending units conflict on
+	ledgers   = "ledger"  // how far each ledger goes
 	notices   = "notice"  // one document an owner and a resource of whose erasure the owner is to hear
 	holds     = "hold"
 	heldOnes  = "held"        // one document a hold and a patient that it is on
@@ -51,7 +52,7 @@ const (
 // at start: whoever writes to one that is not there would make it, and two who
 // do so at once may meet.
 func collections() []string {
-	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits, erasures, erasing, notices, holds, heldOnes, certified}
+	return []string{tenants, types, instances, lanes, versions, extents, jobs, units, members, finds, parts, holders, limits, erasures, erasing, notices, holds, heldOnes, certified, ledgers}
 }
 
 // index is an index of a collection.

@@ -232,6 +232,12 @@ func (s *spread) Certificates(ctx context.Context, t store.Tenant, before int64,
 	return s.next().Certificates(ctx, t, before, n)
 }
 
+func (s *spread) Ledgers(ctx context.Context) ([]store.Ledger, error) { return s.next().Ledgers(ctx) }
+
+func (s *spread) Reserve(ctx context.Context, l store.Ledger) error { return s.next().Reserve(ctx, l) }
+
+func (s *spread) Tenants(ctx context.Context) ([]store.Tenant, error) { return s.next().Tenants(ctx) }
+
 func (s *spread) Ping(ctx context.Context) error { return s.next().Ping(ctx) }
 
 func (s *spread) Close() error {
