@@ -21,7 +21,7 @@ RACE     ?= ./cmd/... ./store/... ./operations/...
 # Purges through a whole server run without the race detector alone: they kill
 # it, read every byte, or take thousands of patients, which takes minutes with
 # it. The tests of operations/purge and storetest go through the same code.
-NOT_RACED ?= APurge|Purged|NothingIsLeft|AnyKindOfPlace|TenThousand|OfThousands
+NOT_RACED ?= APurge|Purged|NothingIsLeft|AnyKindOfPlace|TenThousand|OfThousands|AReplay|NotComeBack|ComesUpAfterAKill
 FUZZTIME ?= 20s
 DATA     ?=
 STORE    ?=
