@@ -16,12 +16,12 @@ VERSITYGW_VERSION := v1.8.0
 VERSITYGW_BIN     := $(CURDIR)/.tools/$(VERSITYGW_VERSION)/versitygw
 
 # The packages where goroutines meet; what takes longest first, as two run at a time.
-RACE     ?= ./cmd/... ./store/... ./operations/...
+RACE     ?= ./cmd/firebreak ./store/... ./operations/...
 
-# Purges through a whole server run without the race detector alone: they kill
-# it, read every byte, or take thousands of patients, which takes minutes with
-# it. The tests of operations/purge and storetest go through the same code.
-NOT_RACED ?= APurge|Purged|NothingIsLeft|AnyKindOfPlace|TenThousand|OfThousands|AReplay|NotComeBack|ComesUpAfterAKill
+# Whole servers that are killed, purged or restored run without the race detector
+# alone, as that takes many minutes with it. The tests of operations and
+# storetest go through the same code.
+NOT_RACED ?= APurge|Purged|NothingIsLeft|AnyKindOfPlace|TenThousand|OfThousands|AReplay|NotComeBack|Kill|Survives
 FUZZTIME ?= 20s
 DATA     ?=
 STORE    ?=
@@ -80,8 +80,8 @@ test-mongodb: ## run the tests with a MongoDB (needs a mongod on the path, or ro
 	  [ -z "$${CI:-}" ] || exit 1; exit 0; \
 	fi; \
 	set -x; \
-	go test -count=1 -run Mongo ./cmd/... & other=$$!; \
-	go test -count=1 ./store/mongo/... || { wait $$other; exit 1; }; \
+	go test -count=1 -timeout 20m -run Mongo ./cmd/... & other=$$!; \
+	go test -count=1 -timeout 20m ./store/mongo/... || { wait $$other; exit 1; }; \
 	wait $$other
 
 .PHONY: test-standin
@@ -114,12 +114,11 @@ lint: $(GOLANGCI_BIN) ## run golangci-lint, installed into .tools/ if missing
 fmt: $(GOFUMPT_BIN) ## format all Go files, with gofumpt installed into .tools/ if missing
 	git ls-files -co --exclude-standard '*.go' | xargs -r $(GOFUMPT_BIN) -l -w
 
-# The tests with a MongoDB wait most of the time, and the race run needs the
-# cores, so these two run at once.
+# The tests with a MongoDB wait most of the time, so others run beside them.
 .PHONY: check
-check: tidy vet test test-openid test-s3 lint ## everything a change has to pass: these, test-mongodb, race and demo
-	$(MAKE) -j2 --output-sync=target test-mongodb race
-	$(MAKE) demo
+check: tidy vet lint ## everything a change has to pass: these, test, test-engines, race and demo
+	$(MAKE) -j2 --output-sync=target test test-mongodb
+	$(MAKE) test-openid test-s3 race demo
 
 .PHONY: generate
 generate: ## write the generated tables anew (needs npm and its registry)
