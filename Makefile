@@ -49,11 +49,11 @@ demo: build ## make sample patients, load them, export a group, check every file
 # name, because test-engines does not.
 .PHONY: test
 test: ## run all tests, but those that need real servers
-	CI= go test ./...
+	CI= go test -timeout 20m ./...
 
 .PHONY: race
 race: ## run the tests of RACE= under the race detector (needs a C compiler)
-	CI= CGO_ENABLED=1 go test -race -skip '$(NOT_RACED)' $(RACE)
+	CI= CGO_ENABLED=1 go test -race -timeout 20m -skip '$(NOT_RACED)' $(RACE)
 
 .PHONY: test-engines
 test-engines: test-openid test-s3 test-mongodb ## run the tests that need real servers
