@@ -214,6 +214,19 @@ func (k *killed) manifest(base string) fhir.Manifest {
 	return fhir.Manifest{}
 }
 
+// lostItsGroup tells whether the export of a Group failed as a purge had changed
+// that before the export had read it.
+func (k *killed) lostItsGroup(base string) bool {
+	k.Helper()
+	for until := time.Now().Add(killPatience); time.Now().Before(until); {
+		res, ok := k.ask(base + "/$export/" + k.job)
+		if !ok || res.status != http.StatusAccepted {
+			return ok && res.status == http.StatusInternalServerError && strings.Contains(string(res.body), "changed by a purge")
+		}
+	}
+	return false
+}
+
 // download gets every file, and holds it to what the manifest says.
 func (k *killed) download(m fhir.Manifest) exported {
 	k.Helper()

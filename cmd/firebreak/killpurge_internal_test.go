@@ -202,6 +202,9 @@ func (k *purging) exports(base string) {
 		return
 	}
 	x := &killed{T: k.T, storage: k.place, job: k.begins.job}
+	if k.call.path == ofPair().path && x.lostItsGroup(base) {
+		return // the purge came to the Group before it had read the members
+	}
 	m := x.manifest(base)
 	if voided := k.files(x, m); voided {
 		return // it had ended before the purge came to it
