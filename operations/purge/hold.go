@@ -72,20 +72,28 @@ func (x *Purge) heldInGroups(ctx context.Context, t store.Tenant, now time.Time,
 			return held, err
 		}
 		for _, h := range page {
-			if after = h.ID; h.On != store.OnGroup {
-				continue
-			}
-			m, _, err := selection.MembersNow(ctx, x.cfg.Store, t, h.Subject, now)
+			after = h.ID
+			some, err := x.heldInGroup(ctx, t, now, h, asked)
 			if err != nil {
 				return nil, err
 			}
-			for _, p := range m.Patients {
-				if asked[p] {
-					held = append(held, store.Held{Hold: h, Patient: p})
-				}
-			}
+			held = append(held, some...)
 		}
 	}
+}
+
+// heldInGroup are those of the patients whom a hold on a Group is on now.
+func (x *Purge) heldInGroup(ctx context.Context, t store.Tenant, now time.Time, h store.Hold, asked map[string]bool) (held []store.Held, err error) {
+	if h.On != store.OnGroup {
+		return nil, nil
+	}
+	m, _, err := selection.MembersNow(ctx, x.cfg.Store, t, h.Subject, now)
+	for _, p := range m.Patients {
+		if asked[p] {
+			held = append(held, store.Held{Hold: h, Patient: p})
+		}
+	}
+	return held, err
 }
 
 // maxHeld is how many held patients an answer names.

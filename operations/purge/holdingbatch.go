@@ -191,14 +191,11 @@ func (h holding) erase(ctx context.Context, resources []going) (erased job.Erase
 		return h.stopped(err)
 	}
 	for _, r := range resources {
-		rest := r.versions
-		if len(rest) > erasePage {
-			for early := range slices.Chunk(rest[:r.last], erasePage) {
-				if err := flush(early, r.whose); err != nil {
-					return erased, err
-				}
+		early, rest := r.parts()
+		for some := range slices.Chunk(early, erasePage) {
+			if err := flush(some, r.whose); err != nil {
+				return erased, err
 			}
-			rest = rest[r.last:]
 		}
 		if len(page)+len(rest) > erasePage {
 			if err := flush(page, of); err != nil {
@@ -209,6 +206,15 @@ func (h holding) erase(ctx context.Context, resources []going) (erased job.Erase
 		page, of = append(page, rest...), append(of, r.whose...)
 	}
 	return erased, flush(page, of)
+}
+
+// parts are the versions that go before, if there are too many for one commit,
+// and those that go together.
+func (g going) parts() (early, rest []store.VersionRef) {
+	if len(g.versions) <= erasePage {
+		return nil, g.versions
+	}
+	return g.versions[:g.last], g.versions[g.last:]
 }
 
 // past is one version of a resource, with what matters of it.

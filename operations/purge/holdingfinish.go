@@ -212,54 +212,15 @@ func (h holding) noEntries(ctx context.Context, gone []fhir.ID) error {
 // an index says, and counts what was written after the instant. It goes on where
 // an earlier attempt was cut off.
 func (h holding) readAll(ctx context.Context) (job.UnitEnd, error) {
-	what, err := didOf(h.unit)
-	if err != nil {
-		return job.UnitEnd{}, err
-	}
-	if what.Read == nil {
-		at, err := h.cfg.Store.Barrier(ctx, h.fence.Tenant, 1)
-		if err != nil {
-			return job.UnitEnd{}, err
-		}
-		what.Read = &progress{At: at}
-	}
-	sel := store.Selection{At: what.Read.At, Every: true}
-	ranges, err := h.cfg.Store.Split(ctx, h.fence.Tenant, sel, readBytes)
-	if err != nil {
-		return job.UnitEnd{}, err
-	}
-	what.Read.expect(ranges)
-	for _, r := range what.Read.rest(ranges) {
-		since, err := h.readRange(ctx, sel, r)
-		if err != nil {
-			return job.UnitEnd{}, err
-		}
-		what.Holding.Since += since
-		what.Read.Next, what.Read.Read = r.To, what.Read.Read+r.Bytes
-		if err := h.note(ctx, job.Erased{}, what); err != nil {
-			return job.UnitEnd{}, err
-		}
-	}
-	if err := h.conclude(ctx, what); err != nil {
-		return job.UnitEnd{}, err
-	}
-	doc, err := json.Marshal(what)
-	return job.UnitEnd{State: job.Succeeded, Result: doc}, err
-}
-
-// readRange reads a range, and counts the resources in it that were written
-// after the instant.
-func (h holding) readRange(ctx context.Context, sel store.Selection, r store.Range) (since int, err error) {
-	err = h.cfg.Store.Scan(ctx, h.fence.Tenant, sel, r, "", func(v *store.Version) error {
+	return h.readEach(ctx, func(what *did, v *store.Version) error {
 		switch {
 		case h.left(v):
 			return leftThere(v.ID)
-		case h.may(v) && v.AsOf(sel.At) && v.From > h.at:
-			since++
+		case h.may(v) && v.AsOf(what.Read.At) && v.From > h.at:
+			what.Holding.Since++
 		}
 		return nil
-	})
-	return since, err
+	}, h.conclude)
 }
 
 // leftThere tells of a resource that should be gone and was not found before.

@@ -90,18 +90,28 @@ func (p polite) Scan(ctx context.Context, t store.Tenant, sel store.Selection, r
 	return p.Store.Scan(ctx, t, sel, r, after, yield)
 }
 
-// Erase is store.Eraser, but that it may be several commits. Where it is, what
-// comes first of a resource must be its oldest versions.
+// Erase is store.Eraser, but that it may be several commits. The versions of one
+// resource, if they are together, are in one of them: who is cut off may find
+// the resource by one that goes with those after it.
 func (p polite) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (out job.Erased, err error) {
 	for len(vs) > fewVersions && p.busy() {
-		n, err := p.erase(ctx, f, vs[:fewVersions], of...)
-		if out = out.Add(n); err != nil {
+		few := whole(vs, fewVersions)
+		n, err := p.erase(ctx, f, vs[:few], of...)
+		if out = out.Add(n); err != nil || few == len(vs) {
 			return out, err
 		}
-		vs = vs[fewVersions:]
+		vs = vs[few:]
 	}
 	n, err := p.erase(ctx, f, vs, of...)
 	return out.Add(n), err
+}
+
+// whole is n, or more to where the versions of a resource end.
+func whole(vs []store.VersionRef, n int) int {
+	for n < len(vs) && vs[n].ID == vs[n-1].ID {
+		n++
+	}
+	return n
 }
 
 func (p polite) erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (job.Erased, error) {

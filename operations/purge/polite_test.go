@@ -2,6 +2,9 @@ package purge_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,6 +63,45 @@ func TestPurgesTakeTurnsWhileTheServerIsBusy(t *testing.T) {
 		if most := c.most.Load(); c.calls.Load() < 6 || busy && most != 1 || !busy && most < 2 {
 			t.Errorf("busy: %v: %d calls, %d at once", busy, c.calls.Load(), most)
 		}
+	}
+}
+
+// commits is a store that notes what is erased with each commit.
+type commits struct {
+	store.Store
+	mu  *sync.Mutex
+	all *[][]store.VersionRef
+}
+
+func (c commits) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (job.Erased, error) {
+	c.mu.Lock()
+	*c.all = append(*c.all, slices.Clone(vs))
+	c.mu.Unlock()
+	return c.Store.Erase(ctx, f, vs, of...)
+}
+
+func TestWhileTheServerIsBusyCommitsAreSmallAndKeepResourcesWhole(t *testing.T) {
+	t.Parallel()
+	c := commits{mu: new(sync.Mutex), all: new([][]store.VersionRef)}
+	w := newWorldWith(t, func(s store.Store) store.Store { c.Store = s; return c }, purge.Config{Requests: func() int { return 50 }})
+	ann := as("app", "ann")
+	for _, n := range []int{30, 70, 1, 40} {
+		for i := range n {
+			w.owns(ann, note(fmt.Sprintf("n%d", n), fmt.Sprint(i)))
+		}
+	}
+	w.succeeded(w.holding(ann))
+	in := map[fhir.ID]int{}
+	for i, vs := range *c.all {
+		for _, v := range vs {
+			if at, ok := in[v.ID]; ok && at != i {
+				t.Errorf("%s is erased with several commits", v.ID)
+			}
+			in[v.ID] = i
+		}
+	}
+	if len(in) != 4 || len(*c.all) < 2 {
+		t.Errorf("%d resources went with %d commits", len(in), len(*c.all))
 	}
 }
 

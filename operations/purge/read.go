@@ -34,6 +34,16 @@ const readBytes = 8 << 20
 // on no index is seen here: that an index said too little. It goes on where an
 // earlier attempt was cut off.
 func (a attempt) readAll(ctx context.Context) (job.UnitEnd, error) {
+	record, err := a.erased(ctx)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	return a.readEach(ctx, func(what *did, v *store.Version) error { return a.readVersion(what.Read, record, v) }, a.conclude)
+}
+
+// readEach calls f with every version of the tenant, notes now and then how far
+// it came, and ends with conclude.
+func (a attempt) readEach(ctx context.Context, f func(*did, *store.Version) error, conclude func(context.Context, did) error) (job.UnitEnd, error) {
 	what, err := didOf(a.unit)
 	if err != nil {
 		return job.UnitEnd{}, err
@@ -45,10 +55,6 @@ func (a attempt) readAll(ctx context.Context) (job.UnitEnd, error) {
 		}
 		what.Read = &progress{At: at}
 	}
-	record, err := a.erased(ctx)
-	if err != nil {
-		return job.UnitEnd{}, err
-	}
 	sel := store.Selection{At: what.Read.At, Every: true}
 	ranges, err := a.cfg.Store.Split(ctx, a.fence.Tenant, sel, readBytes)
 	if err != nil {
@@ -56,14 +62,16 @@ func (a attempt) readAll(ctx context.Context) (job.UnitEnd, error) {
 	}
 	what.Read.expect(ranges)
 	for _, r := range what.Read.rest(ranges) {
-		if err := a.readRange(ctx, what.Read, record, sel, r); err != nil {
+		err := a.cfg.Store.Scan(ctx, a.fence.Tenant, sel, r, "", func(v *store.Version) error { return f(&what, v) })
+		if err != nil {
 			return job.UnitEnd{}, err
 		}
+		what.Read.Next, what.Read.Read = r.To, what.Read.Read+r.Bytes
 		if err := a.note(ctx, job.Erased{}, what); err != nil {
 			return job.UnitEnd{}, err
 		}
 	}
-	if err := a.conclude(ctx, what); err != nil {
+	if err := conclude(ctx, what); err != nil {
 		return job.UnitEnd{}, err
 	}
 	doc, err := json.Marshal(what)
@@ -94,20 +102,16 @@ func (p *progress) rest(ranges []store.Range) (out []store.Range) {
 	return out
 }
 
-func (a attempt) readRange(ctx context.Context, p *progress, record *selection.Record, sel store.Selection, r store.Range) error {
-	err := a.cfg.Store.Scan(ctx, a.fence.Tenant, sel, r, "", func(v *store.Version) error {
-		switch {
-		case v.From > a.at && !v.Detached, v.ID.Type == "AuditEvent":
-			return nil
-		case a.forgotten(record, v):
-			return leftUnsaid(v.ID)
-		case record.Mentioned(v.Body) && record.Concern(v.ID.Type, v.ID.ID, v.Body) == selection.None:
-			p.found(v.ID)
-		}
+func (a attempt) readVersion(p *progress, record *selection.Record, v *store.Version) error {
+	switch {
+	case v.From > a.at && !v.Detached, v.ID.Type == "AuditEvent":
 		return nil
-	})
-	p.Next, p.Read = r.To, p.Read+r.Bytes
-	return err
+	case a.forgotten(record, v):
+		return leftUnsaid(v.ID)
+	case record.Mentioned(v.Body) && record.Concern(v.ID.Type, v.ID.ID, v.Body) == selection.None:
+		p.found(v.ID)
+	}
+	return nil
 }
 
 // forgotten tells whether a version should be gone.
