@@ -44,6 +44,7 @@ func statementOf(p purge.Proof) certificate.Statement {
 		Client: p.Job.Owner.Client, User: p.Job.Owner.User, Kind: p.Job.Kind,
 		Asked: certificate.Asked{
 			At: p.Job.Created.UTC(), Shared: string(p.Request.Shared), Audit: "keep", Verify: "index", Group: p.Request.Group != "",
+			Plan: p.Request.Hash,
 		},
 		TransactionTime: p.Job.TransactionTime.UTC(), Started: p.Job.Started.UTC(), Ended: p.Ended.UTC(),
 		Counts: certificate.Counts{
@@ -54,7 +55,7 @@ func statementOf(p purge.Proof) certificate.Statement {
 	}
 	if p.Job.Kind == purge.HoldingKind {
 		s.Asked.Audit, s.Asked.Verify, s.Look = "purge", "full", "full"
-		s.Asked.Types, s.Asked.Before = p.Holding.Types, p.Holding.Before
+		s.Asked.Types, s.Asked.Before, s.Asked.Plan = p.Holding.Types, p.Holding.Before, p.Holding.Hash
 	}
 	s.Counts.After.Resources = p.Before.Resources - p.Erased.Resources
 	s.Counts.After.Versions = p.Before.Versions - p.Erased.Versions

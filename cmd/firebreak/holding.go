@@ -30,9 +30,10 @@ func holdingOperation(says string) interaction.Operation {
 	return interaction.Operation{Name: "purge", Definition: "https://firebreak.dev/fhir/OperationDefinition/purge-holding", Says: says}
 }
 
-func kickoffHolding(x *purge.Purge) func(context.Context, auth.Principal, opshttp.TaskCall) (job.Job, error) {
+// kickoffHolding starts the purge of a holding; plain: without previews.
+func kickoffHolding(x *purge.Purge, plain bool) func(context.Context, auth.Principal, opshttp.TaskCall) (job.Job, error) {
 	return func(ctx context.Context, p auth.Principal, c opshttp.TaskCall) (job.Job, error) {
-		return x.KickoffHolding(ctx, p, purge.HoldingCall{Params: c.Params, Key: c.Key, Announce: c.Announce})
+		return x.KickoffHolding(ctx, p, purge.HoldingCall{Params: c.Params, Key: c.Key, Plain: plain, Announce: c.Announce})
 	}
 }
 
@@ -41,13 +42,13 @@ func holdingTask(x *purge.Purge) opshttp.Task {
 	return opshttp.Task{
 		Kind: purge.HoldingKind, Name: "$purge", Status: purgePath + "/:job", Live: true,
 		Routes:  []opshttp.TaskRoute{{Path: purgePath, Async: true}},
-		Kickoff: kickoffHolding(x), MayRetry: x.MayRetryHolding, Result: x.HoldingProgress,
+		Kickoff: kickoffHolding(x, false), MayRetry: x.MayRetryHolding, Result: x.HoldingProgress,
 	}
 }
 
 // bulkPurge hands the same jobs to HTTP as 1upHealth's bulk purge.
 func bulkPurge(x *purge.Purge) opshttp.Beside {
-	kickoff := kickoffHolding(x)
+	kickoff := kickoffHolding(x, true)
 	return opshttp.Beside{
 		Kind: purge.HoldingKind, Path: besideR4 + purgePath, Show: x.Bulk, Name: purge.UUID, ID: purge.JobID,
 		Kickoff: func(ctx context.Context, p auth.Principal, c opshttp.TaskCall) (job.Job, error) {

@@ -27,23 +27,27 @@ type purgeCommand struct {
 	Shared string `help:"What becomes of resources about others that name the patient: ${enum}. detach replaces the references; delete removes them, but no other Patient and no Group; keep leaves them." enum:"detach,delete,keep" default:"detach"`
 	Audit  bool   `name:"with-audit" help:"Remove AuditEvents that clients wrote too. The server's own stay."`
 	Verify bool   `help:"Read every resource of the server for what was erased, before the end. For a Group that is always done."`
-	Yes    bool   `help:"Do not ask before it starts."`
+	previewFlags
+	Yes bool `help:"Do not ask before it starts."`
 	clientToken
 
 	in io.Reader // where the answer to the question comes from; nil: standard input
 }
 
-var errNotMeant = errors.New("nothing was purged")
+var (
+	errNotMeant  = errors.New("nothing was purged")
+	errNoPreview = errors.New("there is no preview")
+)
 
 // Run is command.
 func (c *purgeCommand) Run(ctx context.Context, s streams) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if !c.Yes && !c.sure(s) {
+	if !c.Yes && !c.Preview && !c.sure(s) {
 		return errNotMeant
 	}
-	m := newMeter(s.err, "purge", 0)
+	m := newMeter(s.err, c.what(), 0)
 	client, err := fetch.New(fetch.Config{
 		HTTP: http.DefaultClient, Base: c.Server, Now: time.Now, Token: c.source(),
 		Progress: func(p fetch.Progress) {
@@ -66,7 +70,7 @@ func (c *purgeCommand) Run(ctx context.Context, s streams) error {
 	body, err := client.Await(ctx, status, func(body []byte) bool { return c.done(m, body) })
 	m.end()
 	if err != nil {
-		return fmt.Errorf("%w\nthe purge goes on at the server; ask for it with GET %s, or stop it with DELETE", err, status)
+		return fmt.Errorf("%w\nthe %s goes on at the server; ask for it with GET %s, or stop it with DELETE", err, c.what(), status)
 	}
 	_, _ = fmt.Fprintln(s.err, "the job is at "+status)
 	return c.report(s, body)
@@ -106,6 +110,7 @@ func (c *purgeCommand) task() (fetch.Task, error) {
 	if c.Verify {
 		body.Parameter = append(body.Parameter, taskParameter{"_verify", "full"})
 	}
+	body.Parameter = append(body.Parameter, c.parameters()...)
 	doc, err := json.Marshal(body)
 	path := "/Patient/$bulk-purge"
 	if c.Group != "" {
@@ -117,10 +122,10 @@ func (c *purgeCommand) task() (fetch.Task, error) {
 // done tells whether an answer is the last one, and shows how far it is.
 func (c *purgeCommand) done(m *meter, body []byte) bool {
 	switch {
+	case c.Preview, c.Group != "":
+		return true // the first answer of 200 is
 	case c.Mine:
 		return holdingDone(m, body)
-	case c.Group != "":
-		return true // the first answer of 200 is
 	}
 	var total, purged, open int64
 	ended := gjson.GetBytes(body, `parameter.#(name=="outcome")`).Exists()
@@ -163,6 +168,8 @@ var errNotAll = errors.New("not all was purged; run it again")
 // report prints what was done.
 func (c *purgeCommand) report(s streams, body []byte) error {
 	switch {
+	case c.Preview:
+		return reportPreview(s, body)
 	case c.Mine:
 		return reportHolding(s, body)
 	case c.Group != "":

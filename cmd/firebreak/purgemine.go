@@ -63,6 +63,7 @@ func (c *purgeCommand) holding() (fetch.Task, error) {
 	if c.Before != "" {
 		body.Parameter = append(body.Parameter, taskParameter{"_before", c.Before})
 	}
+	body.Parameter = append(body.Parameter, c.parameters()...)
 	doc, err := json.Marshal(body)
 	return fetch.Task{Path: purgePath, Body: doc, Key: newID()}, err
 }

@@ -149,7 +149,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
-		Handlers: map[string]engine.Handler{export.Kind: exports, purge.Kind: purges, purge.BulkKind: purges, purge.HoldingKind: purges}, Record: s.record(), Observe: s.seen.units(),
+		Handlers: map[string]engine.Handler{export.Kind: exports, purge.Kind: purges, purge.BulkKind: purges, purge.HoldingKind: purges, purge.PreviewKind: purges}, Record: s.record(), Observe: s.seen.units(),
 	})
 	in, err := s.opts.access(s.log, origin.ClientAddr)
 	if err != nil {
@@ -286,7 +286,8 @@ func purgeTasks(x *purge.Purge) []opshttp.Task {
 		}
 		return x.Kickoff(ctx, p, call)
 	}
-	return []opshttp.Task{
+	preview := opshttp.Task{Kind: purge.PreviewKind, Name: "_preview", Status: "/purge-preview/:job", Result: x.Preview}
+	tasks := []opshttp.Task{
 		holdingTask(x),
 		{
 			Kind: purge.Kind, Name: "$purge", Status: "/jobs/:job/result", Kickoff: kickoff, Result: x.Outcome,
@@ -297,6 +298,10 @@ func purgeTasks(x *purge.Purge) []opshttp.Task {
 			Routes: []opshttp.TaskRoute{{Name: ofList, Path: "/Patient/$bulk-purge", AsyncOnly: true}},
 		},
 	}
+	for i := range tasks {
+		tasks[i].Preview = &preview
+	}
+	return append(tasks, preview)
 }
 
 // Base is the FHIR base URL on the address that the server listens on.

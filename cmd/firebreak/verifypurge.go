@@ -226,6 +226,9 @@ func tellCertificate(w io.Writer, s certificate.Statement) {
 	}
 	row("left of these", s.Counts.After)
 	table(&b, rows)
+	if s.Asked.Plan != "" {
+		say("It was held to a preview, which has shown exactly that: the hash of it is %s.", s.Asked.Plan)
+	}
 	say("Of what is about others %d were detached and %d kept. At least %d were written later, and stay.", s.Counts.Detached, s.Counts.Kept, s.Counts.Since)
 	say("%s %s", looked(s.Look), scrubbed(s.Scrub))
 	_, _ = w.Write(b.Bytes()) // the terminal's errors are not ours to mend

@@ -60,6 +60,9 @@ type Asked struct {
 	// Digest is the HMAC-SHA-256 of what was asked, under the key of the ids: a
 	// plain hash would tell the id of a single patient to whoever tries all.
 	Digest string `json:"digest"`
+	// Plan is what the preview came to that the purge was held to: a hash, under
+	// a key of that preview alone, of each version that was to go.
+	Plan string `json:"_plan,omitempty"`
 }
 
 // Counts are of resources and of versions, by type too. Types without a name

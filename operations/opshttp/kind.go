@@ -116,6 +116,14 @@ func failure(j job.Job) fhir.Issue {
 	return fhir.Issue{Severity: fhir.Erroneous, Code: fhir.Code(j.Error.Code), Diagnostics: j.Error.Message}
 }
 
+// failed is the status of a synchronous call that a failed job stands for.
+func failed(j job.Job) int {
+	if fhir.Code(j.Error.Code) == fhir.CodeConflict {
+		return http.StatusConflict
+	}
+	return http.StatusInternalServerError
+}
+
 // dismiss answers DELETE: the job is gone for its owner at once, running or
 // not; its work stops, and then what it left and its record go.
 func (h ofKind) dismiss(c echo.Context) error {

@@ -35,6 +35,9 @@ type Task struct {
 	Result func(ctx context.Context, j job.Job) ([]byte, error)
 	// MayRetry refuses to have a job tried again; nil: whoever owns it may.
 	MayRetry func(ctx context.Context, p auth.Principal, j job.Job) error
+	// Preview is a task without routes that Kickoff may start instead, as a
+	// client may ask to be shown first. It is registered by itself. nil: none.
+	Preview *Task
 }
 
 // TaskRoute is a way to kick a task off.
@@ -107,6 +110,7 @@ func (h taskHandler) kickoff(r TaskRoute) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
+		h := h.of(j)
 		switch {
 		case prefer.RespondAsync:
 			return accepted(c, h.statusURL(c, j))
@@ -116,6 +120,14 @@ func (h taskHandler) kickoff(r TaskRoute) echo.HandlerFunc {
 		}
 		return h.await(c, j)
 	}
+}
+
+// of is the handler of a job that was kicked off.
+func (h taskHandler) of(j job.Job) taskHandler {
+	if p := h.task.Preview; p != nil && j.Kind == p.Kind {
+		return taskHandler{ofKind{h.Config, p.Kind}, *p}
+	}
+	return h
 }
 
 func (h taskHandler) statusURL(c echo.Context, j job.Job) string {
@@ -134,7 +146,7 @@ func (h taskHandler) await(c echo.Context, j job.Job) error {
 	case verdict == job.Ready:
 		return h.show(c, http.StatusOK, now)
 	case verdict == job.GaveUp:
-		return fhirhttp.Outcome(c, http.StatusInternalServerError, failure(now))
+		return fhirhttp.Outcome(c, failed(now), failure(now))
 	}
 	poll := h.statusURL(c, j)
 	c.Response().Header().Set("Content-Location", poll)

@@ -106,7 +106,7 @@ func batchResponse(j job.Job, result []byte) ([]byte, error) {
 	status := http.StatusOK
 	var response responseJSON
 	if j.State == job.Failed {
-		status, response.Outcome = http.StatusInternalServerError, fhir.Outcome(failure(j))
+		status, response.Outcome = failed(j), fhir.Outcome(failure(j))
 	}
 	response.Status = fmt.Sprintf("%d %s", status, http.StatusText(status))
 	return json.Marshal(bundleJSON{"Bundle", "batch-response", []entryJSON{{result, response}}})

@@ -77,7 +77,7 @@ func newWorldWith(t *testing.T, over func(store.Store) store.Store, want purge.C
 		defer close(ended)
 		engine.New(engine.Config{
 			Store: w.store, Now: w.now, Log: slog.New(slog.DiscardHandler),
-			Handlers: map[string]engine.Handler{purge.Kind: w.purge, purge.BulkKind: w.purge, purge.HoldingKind: w.purge, export.Kind: w.exports},
+			Handlers: map[string]engine.Handler{purge.Kind: w.purge, purge.BulkKind: w.purge, purge.HoldingKind: w.purge, purge.PreviewKind: w.purge, export.Kind: w.exports},
 		}).Run(ctx)
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
@@ -206,6 +206,8 @@ func (w *world) outcome(j job.Job) string {
 		show = w.purge.Progress
 	case purge.HoldingKind:
 		show = w.purge.HoldingProgress
+	case purge.PreviewKind:
+		show = w.purge.Preview
 	}
 	body, err := show(w.Context(), j)
 	w.ok("show the job", err)

@@ -24,7 +24,14 @@ func (a attempt) plan(ctx context.Context) (job.UnitEnd, error) {
 			Code: string(fhir.CodeNotFound), Message: "the Group was deleted before the purge began; nothing was touched",
 		}}
 	}
-	us, err := plans(a.job, a.request, members.Patients)
+	q, err := a.quotes(ctx)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	us, err := q.plans(a.job, a.request, members.Patients)
+	if fhir.KindOf(err) == fhir.Invalid { // the members are others
+		err = changed(a.request.Plan)
+	}
 	if err != nil {
 		return job.UnitEnd{}, err
 	}

@@ -18,6 +18,7 @@ type findings struct {
 	gone    []resource // what is about the patient, in the order in which it is to go
 	shared  []resource // what is about others
 	kept    int        // what names the patient and is to be left as it is
+	staying []fhir.ID  // that, and AuditEvents that are kept
 	since   int        // what was written after the job's instant
 	whole   []fhir.ID  // of what nothing will be left
 	ours    []fhir.ID  // and that is of the record
@@ -33,6 +34,7 @@ type resource struct {
 	versions []store.VersionRef // to be erased, the oldest first
 	detach   int64              // the version to be detached before; 0: none
 	text     bool               // what is detached has free text
+	sizes    []int64            // of the bodies of the versions, in bytes
 	round    int                // in which it was found
 
 	near, known bool     // see history
@@ -318,9 +320,11 @@ func (g *gathering) add(h history) {
 	}
 	if d.kept {
 		g.found.kept++
+		g.found.staying = append(g.found.staying, h.id)
 	}
 	g.found.erasing += len(d.erase)
-	r := resource{id: h.id, versions: d.erase, detach: d.detach, text: d.text, round: g.round, near: h.near, known: h.known, whose: h.whoseOf(d)}
+	r := h.resource(d)
+	r.round = g.round
 	if g.common(h) {
 		g.shares[h.id] = true
 	}
@@ -343,6 +347,21 @@ func (g *gathering) add(h history) {
 		g.first.Add(h.id)
 	}
 	g.goes(h, d)
+}
+
+// resource is what is to be done by a decision.
+func (h history) resource(d decision) resource {
+	return resource{
+		id: h.id, versions: d.erase, sizes: h.sizes(d.erase), detach: d.detach, text: d.text,
+		near: h.near, known: h.known, whose: h.whoseOf(d),
+	}
+}
+
+// stays notes an AuditEvent that is kept.
+func (f *findings) stays(v *store.Version) {
+	if n := len(f.staying); !v.Deleted && (n == 0 || f.staying[n-1] != v.ID) {
+		f.staying = append(f.staying, v.ID)
+	}
 }
 
 // goes notes which versions of a resource go, and what Binaries they name. One

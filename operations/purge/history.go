@@ -32,6 +32,7 @@ type version struct {
 	direct  bool              // what it names is of the patients' own records
 	binary  []fhir.ID         // what it names of Binaries
 	made    bool              // a purge made it, out of the one before
+	size    int64             // of its body, in bytes
 	in      []string          // the patients in whose compartments it is
 	whose   []string          // the patients on whose account a hold keeps it
 }
@@ -47,7 +48,9 @@ func (g *gathering) histories(ctx context.Context, ids []fhir.ID, f func(h histo
 			}
 			h = history{id: v.ID, near: true, known: true}
 		}
-		if !g.keepsAudit(v) {
+		if g.keepsAudit(v) {
+			g.found.stays(v)
+		} else {
 			h.add(g, v)
 		}
 		return nil
@@ -76,7 +79,7 @@ func (g *gathering) keepsAudit(v *store.Version) bool {
 func (h *history) add(g *gathering, v *store.Version) {
 	one := version{
 		VersionRef: store.VersionRef{Key: v.Key, ID: v.ID, N: v.N}, from: v.From, deleted: v.Deleted,
-		made: v.Detached, in: slices.Sorted(slices.Values(v.Patients)), whose: g.whose(v),
+		made: v.Detached, in: slices.Sorted(slices.Values(v.Patients)), whose: g.whose(v), size: int64(len(v.Body)),
 	}
 	switch {
 	case v.Deleted && v.ID.Type == "Patient" && g.asked[v.ID.ID]:
@@ -200,6 +203,17 @@ func refs(versions []version, is func(version) bool) (out []store.VersionRef) {
 	for _, v := range slices.Backward(versions) {
 		if is(v) {
 			out = append(out, v.VersionRef)
+		}
+	}
+	return out
+}
+
+// sizes are how long the bodies of versions are, in their order, the oldest first.
+func (h history) sizes(versions []store.VersionRef) []int64 {
+	out := make([]int64, 0, len(versions))
+	for _, v := range slices.Backward(h.versions) {
+		if n := len(out); n < len(versions) && versions[n].N == v.N {
+			out = append(out, v.size)
 		}
 	}
 	return out

@@ -21,12 +21,14 @@ import (
 type Holding struct {
 	Types  []string `json:"types,omitempty"`  // in the order of the call, once each; none: all
 	Before string   `json:"before,omitempty"` // as it was sent: a dateTime; "": no limit
+	Plan
 }
 
 // HoldingCall is the kick-off of the purge of a holding in plain values.
 type HoldingCall struct {
 	Params []fhir.Parameter
 	Key    string // the Idempotency-Key; "": none
+	Plain  bool   // no preview can be asked for, or quoted
 	// Announce is told of the job just before it is written; an error refuses
 	// it. nil: nobody is told.
 	Announce func(ctx context.Context, j job.Job) error
@@ -40,36 +42,30 @@ type HoldingCall struct {
 // call, another one fails the job before it touches anything. While another of these jobs of the same owner is under way the
 // answer is an *UnderWayError.
 func (x *Purge) KickoffHolding(ctx context.Context, p auth.Principal, c HoldingCall) (job.Job, error) {
-	r, err := readHolding(c.Params)
+	r, err := readHolding(c)
 	if err != nil {
 		return job.Job{}, err
 	}
 	if err := auth.MayPurgeHolding(p, r.Types); err != nil {
 		return job.Job{}, err
 	}
-	if err := x.unheldTenant(ctx, store.Tenant(p.Tenant)); err != nil {
+	limit := store.Limit{PerOwner: 1}
+	if r.Of != "" { // which shows the holds
+		limit = x.cfg.Limit
+	} else if err := x.unheldTenant(ctx, store.Tenant(p.Tenant)); err != nil {
 		return job.Job{}, err
 	}
-	doc, err := json.Marshal(r)
+	j, _, err := x.begin(ctx, p, HoldingKind, c.Key, &r, &r.Plan, nil)
 	if err != nil {
 		return job.Job{}, err
-	}
-	at, err := x.cfg.Store.Barrier(ctx, store.Tenant(p.Tenant), time.Millisecond)
-	if err != nil {
-		return job.Job{}, err
-	}
-	j := job.Job{
-		ID: x.cfg.NewID(), Kind: HoldingKind, Tenant: p.Tenant, Owner: job.Owner{Client: p.Client, User: p.User},
-		State: job.Queued, Request: doc, Key: c.Key, Digest: digest(c.Key, doc, nil),
-		TransactionTime: at.Time(), Created: x.cfg.Now(), Lifetime: x.cfg.Lifetime,
 	}
 	if c.Announce != nil {
 		if err := c.Announce(ctx, j); err != nil {
 			return job.Job{}, err
 		}
 	}
-	started, err := x.cfg.Store.Create(ctx, j, []job.Unit{unit(j, planUnit, planning, nil)}, store.Limit{PerOwner: 1})
-	if errors.Is(err, store.ErrLimit) {
+	started, err := x.cfg.Store.Create(ctx, j, []job.Unit{unit(j, planUnit, planning, nil)}, limit)
+	if r.Of == "" && errors.Is(err, store.ErrLimit) {
 		err = x.underWay(ctx, j, err)
 	}
 	return started, err
@@ -130,8 +126,8 @@ func (x *Purge) underWay(ctx context.Context, j job.Job, none error) error {
 
 // readHolding reads the parameters of a call. What is not known is refused,
 // whatever the client prefers: it may have been meant to narrow what goes.
-func readHolding(params []fhir.Parameter) (r Holding, err error) {
-	for i, p := range params {
+func readHolding(c HoldingCall) (r Holding, err error) {
+	for i, p := range c.Params {
 		where := ""
 		if p.Type != "" { // else it is of the URL
 			where = fmt.Sprintf("Parameters.parameter[%d]", i)
@@ -139,18 +135,28 @@ func readHolding(params []fhir.Parameter) (r Holding, err error) {
 		switch {
 		case p.Name == "_type":
 			r.Types, err = addTypes(r.Types, p.Value)
-		case p.Name == "_before" && r.Before != "":
-			err = fhir.Errorf(fhir.Invalid, "the parameter _before is given twice").With(fhir.CodeValue)
+		case p.Name == "_before" && r.Before != "", p.Name == "_plan" && r.ID != "":
+			err = fhir.Errorf(fhir.Invalid, "the parameter %s is given twice", p.Name).With(fhir.CodeValue)
 		case p.Name == "_before":
 			r.Before, err = p.Value, isBefore(p.Value)
+		case !c.Plain && (p.Name == "_preview" || p.Name == "_plan"):
+			err = r.setPlan(HoldingKind, p)
 		default:
-			err = fhir.Errorf(fhir.Invalid, "the parameter %s is not known; there are _type and _before", shown(p.Name)).With(fhir.CodeNotSupported)
+			err = unknownToHolding(c, p.Name)
 		}
 		if err != nil {
 			return r, fhir.AsError(err).At(where)
 		}
 	}
-	return r, nil
+	return r, r.check()
+}
+
+func unknownToHolding(c HoldingCall, name string) error {
+	there := "_type and _before"
+	if !c.Plain {
+		there = "_type, _before, _preview and _plan"
+	}
+	return fhir.Errorf(fhir.Invalid, "the parameter %s is not known; there are %s", shown(name), there).With(fhir.CodeNotSupported)
 }
 
 func addTypes(types []string, list string) ([]string, error) {
@@ -195,7 +201,7 @@ func (x *Purge) runHolding(ctx context.Context, j job.Job, u job.Unit, f store.F
 		return job.UnitEnd{}, err
 	}
 	h := holding{
-		attempt: attempt{Purge: x, job: j, unit: u, fence: f, at: store.TickOf(j.TransactionTime), voided: new(time.Time)},
+		attempt: attempt{Purge: x, job: j, unit: u, fence: f, request: Request{Plan: r.Plan}, at: store.TickOf(j.TransactionTime), voided: new(time.Time)},
 		types:   r.Types, limit: store.Forever, server: j.Owner.Client == x.cfg.Server,
 	}
 	if r.Before != "" {
@@ -207,9 +213,15 @@ func (x *Purge) runHolding(ctx context.Context, j job.Job, u job.Unit, f store.F
 		first, _ := at.Bounds()
 		h.limit = store.TickOf(first.Add(time.Millisecond - 1))
 	}
-	switch u.Phase {
-	case planning:
+	switch {
+	case u.ID == planUnit:
 		return h.plan(ctx)
+	case u.Phase == planning:
+		return h.isSame(ctx)
+	case r.Of != "":
+		return h.foresee(ctx)
+	}
+	switch u.Phase {
 	case purging:
 		return h.batch(ctx)
 	case finishing:

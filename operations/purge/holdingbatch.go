@@ -58,6 +58,7 @@ func (h holding) within(ctx context.Context, r store.Range) (ids []fhir.ID, err 
 // going is a resource of which versions go.
 type going struct {
 	versions []store.VersionRef // the oldest first
+	sizes    []int64            // of their bodies, in bytes
 	last     int                // the first of them that go together, as the rest is found by them
 	whose    []string           // the patients on whose account a hold keeps them
 }
@@ -225,6 +226,7 @@ type past struct {
 	made, deleted bool
 	holders       []string
 	whose         []string // see going
+	size          int64
 }
 
 // look finds what goes of resources.
@@ -245,7 +247,7 @@ func (h holding) look(ctx context.Context, ids []fhir.ID) (*owned, error) {
 			if h.may(v) {
 				versions = append(versions, past{
 					VersionRef: store.VersionRef{Key: v.Key, ID: v.ID, N: v.N}, from: v.From,
-					decides: h.decides(v), made: v.Detached, deleted: v.Deleted, holders: h.cfg.Holders(v), whose: whose(v),
+					decides: h.decides(v), made: v.Detached, deleted: v.Deleted, holders: h.cfg.Holders(v), whose: whose(v), size: int64(len(v.Body)),
 				})
 			}
 			return nil
@@ -273,7 +275,7 @@ func (h holding) judge(o *owned, id fhir.ID, versions []past, holders map[string
 		if v.from > h.at && (len(r.versions) == 0 || !v.made && !v.deleted) {
 			break
 		}
-		r.versions, r.whose = append(r.versions, v.VersionRef), append(r.whose, v.whose...)
+		r.versions, r.sizes, r.whose = append(r.versions, v.VersionRef), append(r.sizes, v.size), append(r.whose, v.whose...)
 		for _, name := range v.holders {
 			holders[name] = true
 		}

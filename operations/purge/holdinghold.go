@@ -41,8 +41,12 @@ type accounts struct {
 // held.
 const accountPage = 10_000
 
-// accounts are nil where no hold stands: then nobody need be asked for.
+// accounts are nil where no hold stands, or which do is shown: then nobody need
+// be asked for.
 func (h holding) accounts(ctx context.Context) (*accounts, error) {
+	if h.request.Of != "" {
+		return nil, nil
+	}
 	standing, err := h.cfg.Store.Holds(ctx, h.fence.Tenant, h.cfg.Now(), "", 1)
 	if err != nil || len(standing) == 0 {
 		return nil, err

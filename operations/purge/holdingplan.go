@@ -29,7 +29,8 @@ func argsOf(u job.Unit) (a batchArgs, err error) {
 // planner cuts what goes into batches.
 type planner struct {
 	holding
-	of      *accounts
+	whose   *accounts
+	quote   *quote // nil: it is held to none
 	batches int
 	total   int64
 	open    batchArgs // the batch that is being counted
@@ -42,7 +43,11 @@ func (h holding) plan(ctx context.Context) (job.UnitEnd, error) {
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	p := &planner{holding: h, of: of}
+	q, err := h.quotes(ctx)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	p := &planner{holding: h, whose: of, quote: q}
 	ranges, err := h.cfg.Store.Split(ctx, h.fence.Tenant, h.selection(h.at), readBytes)
 	if err != nil {
 		return job.UnitEnd{}, err
@@ -55,10 +60,15 @@ func (h holding) plan(ctx context.Context) (job.UnitEnd, error) {
 	if err := p.cut(""); err != nil {
 		return job.UnitEnd{}, err
 	}
-	if err := p.of.ask(ctx); err != nil {
+	if err := p.whose.ask(ctx); err != nil {
 		return job.UnitEnd{}, err
 	}
-	p.waiting = append(p.waiting, unit(h.job, finishUnit, finishing, nil), unit(h.job, readUnit, reading, nil))
+	if q != nil && len(q.parts) != p.batches {
+		return job.UnitEnd{}, changed(h.request.Plan)
+	}
+	if h.request.Of == "" {
+		p.waiting = append(p.waiting, unit(h.job, finishUnit, finishing, nil), unit(h.job, readUnit, reading, nil))
+	}
 	if err := p.add(ctx); err != nil {
 		return job.UnitEnd{}, err
 	}
@@ -81,7 +91,7 @@ func (p *planner) count(ctx context.Context, r store.Range) error {
 			}
 		}
 		p.open.Resources++
-		return p.of.add(ctx, v)
+		return p.whose.add(ctx, v)
 	})
 	p.open.Range.To = r.To
 	if err == nil && len(p.waiting) >= unitPage {
@@ -114,9 +124,26 @@ func (p *planner) cut(at store.Key) error {
 		}
 		p.batches++
 		p.total += p.open.Resources
-		p.waiting = append(p.waiting, unit(p.job, fmt.Sprintf(patientUnit, p.batches), purging, doc))
+		if err := p.batch(unit(p.job, fmt.Sprintf(patientUnit, p.batches), purging, doc)); err != nil {
+			return err
+		}
 	}
 	p.open = next
+	return nil
+}
+
+// batch takes the unit of a batch, and with it one that looks whether what goes
+// is what was shown.
+func (p *planner) batch(u job.Unit) error {
+	p.waiting = append(p.waiting, u)
+	if p.quote == nil {
+		return nil
+	}
+	same, err := p.quote.sameUnit(p.batches, u)
+	if err != nil {
+		return changed(p.request.Plan)
+	}
+	p.waiting = append(p.waiting, same)
 	return nil
 }
 

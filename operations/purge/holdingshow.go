@@ -41,7 +41,7 @@ func (x *Purge) holdingState(ctx context.Context, j job.Job) (s holdingState, er
 		s.erased = s.erased.Add(u.Erased)
 		s.updated = later(s.updated, u.Updated)
 		switch done := u.State == job.Succeeded; {
-		case u.Phase == planning && done:
+		case u.ID == planUnit && done:
 			s.resources = &what.Holding.Resources
 		case u.Phase == purging:
 			return s.batch(u)

@@ -91,17 +91,22 @@ func (a attempt) remember(g *gathering) (did, error) {
 	what.going(a.unit.Erased, &g.found)
 	far, unsaid := g.found.far()
 	what.Far, what.Unsaid, what.Groups = union(what.Far, far), union(what.Unsaid, unsaid), union(what.Groups, g.groups)
-	for _, r := range g.found.shared {
+	what.detaches(g.found.shared)
+	return what, nil
+}
+
+// detaches names what of resources is going to be detached.
+func (d *did) detaches(shared []resource) {
+	for _, r := range shared {
 		id := r.id.String()
-		if r.detach == 0 || slices.Contains(what.Detached, id) || len(what.Detached) >= maxDetached {
+		if r.detach == 0 || slices.Contains(d.Detached, id) || len(d.Detached) >= maxDetached {
 			continue
 		}
-		what.Detached = append(what.Detached, id)
-		if r.text && len(what.Named) < maxNamed {
-			what.Named = append(what.Named, id)
+		d.Detached = append(d.Detached, id)
+		if r.text && len(d.Named) < maxNamed {
+			d.Named = append(d.Named, id)
 		}
 	}
-	return what, nil
 }
 
 // union has each name once.

@@ -180,17 +180,23 @@ type attempt struct {
 
 // Run is what the engine calls for each unit.
 func (x *Purge) Run(ctx context.Context, j job.Job, u job.Unit, f store.Fence) (job.UnitEnd, error) {
-	if j.Kind == HoldingKind {
-		return x.runHolding(ctx, j, u, f)
-	}
 	r, err := request(j)
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
+	if j.Kind == HoldingKind || r.Of == HoldingKind {
+		return x.runHolding(ctx, j, u, f)
+	}
 	a := attempt{Purge: x, job: j, unit: u, fence: f, request: r, at: store.TickOf(j.TransactionTime), voided: new(time.Time)}
-	switch u.Phase {
-	case planning:
+	switch {
+	case u.ID == planUnit:
 		return a.plan(ctx)
+	case u.Phase == planning:
+		return a.isSame(ctx)
+	case r.Of != "":
+		return a.foresee(ctx)
+	}
+	switch u.Phase {
 	case purging:
 		return a.patient(ctx)
 	case finishing:
@@ -243,7 +249,8 @@ func (a attempt) patients(ctx context.Context) (map[string]bool, error) {
 	return all, err
 }
 
-// plans makes one unit for each patient, numbered in their order, and the last.
+// plans makes one unit for each patient, numbered in their order, and the last,
+// which a preview has not.
 func plans(j job.Job, r Request, patients []string) ([]job.Unit, error) {
 	us := make([]job.Unit, 0, len(patients)+2)
 	for i, p := range patients {
@@ -252,6 +259,9 @@ func plans(j job.Job, r Request, patients []string) ([]job.Unit, error) {
 			return nil, err
 		}
 		us = append(us, unit(j, fmt.Sprintf(patientUnit, i+1), purging, doc))
+	}
+	if r.Of != "" {
+		return us, nil
 	}
 	us = append(us, unit(j, finishUnit, finishing, nil))
 	if r.Full {
@@ -281,6 +291,8 @@ type did struct {
 	LeftOut int `json:"leftOut,omitempty"`
 	// Of the units of a holding.
 	Holding holdingDid `json:"holding,omitzero"`
+	// Of the units of a preview.
+	Foreseen *foreseen `json:"foreseen,omitempty"`
 	// Of the unit that finishes.
 	Unknown bool      `json:"unknown,omitempty"` // where erased bytes are still is not known
 	Until   time.Time `json:"until,omitzero"`    // about until when they are somewhere

@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -35,6 +36,7 @@ type Request struct {
 	Shared Shared `json:"shared"`
 	Audit  bool   `json:"audit,omitempty"` // AuditEvents of clients go too
 	Full   bool   `json:"full,omitempty"`  // every body is read before the end
+	Plan
 }
 
 // Call is a kick-off in plain values.
@@ -70,25 +72,18 @@ func (x *Purge) Kickoff(ctx context.Context, p auth.Principal, c Call) (job.Job,
 	if err := x.isGroup(ctx, t, r.Group); err != nil {
 		return job.Job{}, err
 	}
-	if err := x.unheld(ctx, t, r, patients); err != nil {
-		return job.Job{}, err
+	if r.Of == "" { // a preview shows the holds
+		if err := x.unheld(ctx, t, r, patients); err != nil {
+			return job.Job{}, err
+		}
 	}
-	at, err := x.cfg.Store.Barrier(ctx, t, time.Millisecond)
+	j, q, err := x.begin(ctx, p, c.kind(), c.Key, &r, &r.Plan, patients)
 	if err != nil {
 		return job.Job{}, err
-	}
-	doc, err := json.Marshal(r)
-	if err != nil {
-		return job.Job{}, err
-	}
-	j := job.Job{
-		ID: x.cfg.NewID(), Kind: c.kind(), Tenant: p.Tenant, Owner: job.Owner{Client: p.Client, User: p.User},
-		State: job.Queued, Request: doc, Key: c.Key, Digest: digest(c.Key, doc, patients),
-		TransactionTime: at.Time(), Created: x.cfg.Now(), Lifetime: x.cfg.Lifetime,
 	}
 	us := []job.Unit{unit(j, planUnit, planning, nil)}
 	if r.Group == "" {
-		if us, err = plans(j, r, patients); err != nil {
+		if us, err = q.plans(j, r, patients); err != nil {
 			return job.Job{}, err
 		}
 	}
@@ -98,6 +93,30 @@ func (x *Purge) Kickoff(ctx context.Context, p auth.Principal, c Call) (job.Job,
 		}
 	}
 	return x.cfg.Store.Create(ctx, j, us, x.cfg.Limit)
+}
+
+// begin makes the job of what is asked, with its instant, and gives the preview
+// that it is held to. The plan is that of what is asked.
+func (x *Purge) begin(ctx context.Context, p auth.Principal, kind, key string, what any, plan *Plan, patients []string) (j job.Job, q *quote, err error) {
+	doc, err := json.Marshal(what)
+	if err != nil {
+		return j, nil, err
+	}
+	if q, err = x.quoted(ctx, p, kind, doc); err != nil {
+		return j, nil, err
+	}
+	at, err := x.cfg.Store.Barrier(ctx, store.Tenant(p.Tenant), time.Millisecond)
+	if err != nil {
+		return j, nil, err
+	}
+	j = job.Job{
+		ID: x.cfg.NewID(), Kind: kind, Tenant: p.Tenant, Owner: job.Owner{Client: p.Client, User: p.User},
+		State: job.Queued, Key: key, Digest: digest(key, doc, patients),
+		TransactionTime: at.Time(), Created: x.cfg.Now(), Lifetime: x.cfg.Lifetime,
+	}
+	plan.begin(q, &j)
+	j.Request, err = json.Marshal(what)
+	return j, q, err
 }
 
 func (c Call) kind() string {
@@ -155,7 +174,7 @@ func read(c Call) (r Request, patients []string, err error) {
 		case given[p.Name]:
 			err = fhir.Errorf(fhir.Invalid, "the parameter %s is given twice", known(p.Name)).With(fhir.CodeValue)
 		default:
-			err = r.set(p)
+			err = r.set(c.kind(), p)
 		}
 		if err != nil {
 			return r, nil, fhir.AsError(err).At(where)
@@ -165,7 +184,7 @@ func read(c Call) (r Request, patients []string, err error) {
 	if c.Bulk {
 		patients, err = distinct(patients)
 	}
-	return r, patients, err
+	return r, patients, cmp.Or(err, r.check())
 }
 
 // addPatient takes one of the patients of a list.
@@ -199,15 +218,17 @@ var choices = map[string][]string{
 	"_shared": {string(Detach), string(Delete), string(Keep)},
 	"_audit":  {"keep", "purge"},
 	"_verify": {"index", "full"},
+
+	"_preview": nil, "_plan": nil, // see setPlan
 }
 
 // set takes a parameter.
-func (r *Request) set(p fhir.Parameter) error {
+func (r *Request) set(kind string, p fhir.Parameter) error {
 	may, ok := choices[p.Name]
 	if !ok {
-		return fhir.Errorf(fhir.Invalid, "the parameter %s is not known; there are _shared, _audit and _verify, and patientId for Patient/$bulk-purge", shown(p.Name)).With(fhir.CodeNotSupported)
+		return fhir.Errorf(fhir.Invalid, "the parameter %s is not known; there are _shared, _audit, _verify, _preview and _plan, and patientId for Patient/$bulk-purge", shown(p.Name)).With(fhir.CodeNotSupported)
 	}
-	if !slices.Contains(may, p.Value) {
+	if may != nil && !slices.Contains(may, p.Value) {
 		return fhir.Errorf(fhir.Invalid, "%s is one of %v", p.Name, may).With(fhir.CodeValue)
 	}
 	switch p.Name {
@@ -220,6 +241,8 @@ func (r *Request) set(p fhir.Parameter) error {
 			return fhir.Errorf(fhir.Invalid, "the purge of a Group is always verified in full").With(fhir.CodeNotSupported)
 		}
 		r.Full = p.Value == "full"
+	default:
+		return r.setPlan(kind, p)
 	}
 	return nil
 }

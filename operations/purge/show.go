@@ -109,10 +109,7 @@ func (s sum) issues(j job.Job) []fhir.Issue {
 		out = append(out, inform("%d resources are about others and name what was erased: they were left as they are, as _shared=keep asks", s.Kept))
 	}
 	if s.LeftOut > 0 {
-		out = append(out, fhir.Issue{
-			Severity: fhir.Warning, Code: fhir.CodeInformational,
-			Diagnostics: fmt.Sprintf("%d members of the Group, or things that it says of them, were passed over: they are no patients of this server", s.LeftOut),
-		})
+		out = append(out, s.passedOver())
 	}
 	if s.Since > 0 {
 		out = append(out, inform("at least %d resources were written after %s, when this purge was asked for, and stay; purge again to remove those of the patient", s.Since, j.TransactionTime.UTC().Format(time.RFC3339Nano)))
@@ -127,6 +124,14 @@ func (s sum) issues(j job.Job) []fhir.Issue {
 		out = append(out, fhir.Issue{Severity: fhir.Erroneous, Code: fhir.Code(j.Error.Code), Diagnostics: j.Error.Message})
 	}
 	return out
+}
+
+// passedOver tells of members of a Group that are no patients.
+func (d did) passedOver() fhir.Issue {
+	return fhir.Issue{
+		Severity: fhir.Warning, Code: fhir.CodeInformational,
+		Diagnostics: fmt.Sprintf("%d members of the Group, or things that it says of them, were passed over: they are no patients of this server", d.LeftOut),
+	}
 }
 
 // proof says what the end stands on.

@@ -2,19 +2,22 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 
 	"firebreak/fhir"
 	"firebreak/store"
+
+	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 // Mentions is store.Eraser.
-func (s *Store) Mentions(ctx context.Context, t store.Tenant, targets []fhir.ID) ([]fhir.ID, error) {
+func (s *Store) Mentions(ctx context.Context, t store.Tenant, targets []fhir.ID) (out []fhir.ID, err error) {
 	conn, put, err := s.reader(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer put()
-	var out []fhir.ID
+	defer sqlitex.Transaction(conn)(&err)
 	seen := map[fhir.ID]bool{}
 	n := s.naming(conn, t)
 	err = n.each(targets, func(m mention) error {
@@ -36,33 +39,67 @@ func (s *Store) Versions(ctx context.Context, t store.Tenant, ids []fhir.ID, yie
 		_, err := s.Get(ctx, t)
 		return err
 	}
-	seen := make(map[fhir.ID]bool, len(ids))
-	for _, id := range ids {
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		if err := s.eachVersion(ctx, t, id, yield); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// eachVersion yields the versions of one resource, the latest first.
-func (s *Store) eachVersion(ctx context.Context, t store.Tenant, id fhir.ID, yield func(*store.Version) error) error {
-	for before := int64(0); before != 1; {
-		vs, err := s.History(ctx, t, id, before, versionsAtOnce)
+	ids = distinct(ids)
+	for at := (spot{}); at.i < len(ids); {
+		vs, next, err := s.versionsFrom(ctx, t, ids, at)
 		if err != nil {
 			return err
 		}
-		before = 1
 		for i := range vs {
 			if err := yield(&vs[i]); err != nil {
 				return err
 			}
-			before = vs[i].N
 		}
+		at = next
 	}
 	return nil
+}
+
+// distinct are the resources once each, in their order.
+func distinct(ids []fhir.ID) []fhir.ID {
+	seen := make(map[fhir.ID]bool, len(ids))
+	return slices.DeleteFunc(slices.Clone(ids), func(id fhir.ID) bool {
+		was := seen[id]
+		seen[id] = true
+		return was
+	})
+}
+
+// spot is how far Versions came: to the versions below one of a resource, or to
+// its latest.
+type spot struct {
+	i      int
+	before int64
+}
+
+// versionsFrom reads versions from a place on: of as many resources as there is
+// room for, as a transaction for each would cost as much again. It holds no
+// reader while they are looked at.
+func (s *Store) versionsFrom(ctx context.Context, t store.Tenant, ids []fhir.ID, at spot) (out []store.Version, next spot, err error) {
+	conn, put, err := s.reader(ctx)
+	if err != nil {
+		return nil, at, err
+	}
+	defer put()
+	defer sqlitex.Transaction(conn)(&err)
+	for size := 0; at.i < len(ids) && err == nil; {
+		var v store.Version
+		if at.before == 0 {
+			v, err = s.get(conn, t, ids[at.i])
+		} else {
+			v, err = s.before(conn, t, ids[at.i], at.before)
+		}
+		switch size += len(v.Body); {
+		case err != nil:
+			return nil, at, orContext(ctx, err)
+		case size > versionsAtOnce && len(out) > 0:
+			return out, at, nil
+		case v.N > 0:
+			out = append(out, v)
+		}
+		if at.before = v.N; v.N <= 1 { // 0: there are no more; 1: nothing is below
+			at = spot{i: at.i + 1}
+		}
+	}
+	return out, at, nil
 }

@@ -9,18 +9,20 @@ import (
 	"firebreak/store"
 
 	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 // kinds is how many kinds of findings share the bound.
 const kinds = 7
 
 // Residue is store.Eraser.
-func (s *Store) Residue(ctx context.Context, t store.Tenant, g store.Gone) ([]store.Residue, error) {
+func (s *Store) Residue(ctx context.Context, t store.Tenant, g store.Gone) (found []store.Residue, err error) {
 	conn, put, err := s.reader(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer put()
+	defer sqlitex.Transaction(conn)(&err) // or each look would be one, which costs as much again
 	l := looking{naming: s.naming(conn, t), gone: g, left: map[store.ResidueKind]int{}}
 	for _, look := range []func() error{l.versions, l.links, l.parts, l.rows} {
 		if err := look(); err != nil {

@@ -1,0 +1,257 @@
+package purge
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"firebreak/auth"
+	"firebreak/fhir"
+	"firebreak/operations/job"
+	"firebreak/store"
+)
+
+// planLifetime is how long a preview can be asked for, and quoted.
+const planLifetime = time.Hour
+
+// Plan ties a purge to a preview: what goes must be what that has shown.
+type Plan struct {
+	Of   string `json:"previewOf,omitempty"` // of a preview: the kind of the purge that it shows
+	ID   string `json:"plan,omitempty"`      // of a purge: the preview that was quoted
+	Key  []byte `json:"planKey,omitempty"`   // that the hashes of the preview are under
+	Hash string `json:"planHash,omitempty"`  // of a purge: what the preview came to
+}
+
+// sameUnit looks whether what a unit is going to remove is what was shown. All
+// of them come before the first that removes anything.
+const sameUnit = "0-same-%06d"
+
+// setPlan takes _preview or _plan.
+func (p *Plan) setPlan(kind string, given fhir.Parameter) error {
+	switch {
+	case given.Name == "_plan":
+		if p.ID = given.Value; fhir.CheckID(p.ID) != nil {
+			return fhir.Errorf(fhir.Invalid, "_plan is the plan of a preview, which that gives").With(fhir.CodeValue)
+		}
+	case given.Value == "true":
+		p.Of = kind
+	case given.Value != "false":
+		return fhir.Errorf(fhir.Invalid, "_preview is true or false").With(fhir.CodeValue)
+	}
+	return nil
+}
+
+// check refuses a preview that is held to another.
+func (p *Plan) check() error {
+	if p.Of != "" && p.ID != "" {
+		return fhir.Errorf(fhir.Invalid, "_preview and _plan do not go together: a preview shows what would be purged now").With(fhir.CodeNotSupported)
+	}
+	return nil
+}
+
+// begin makes a job a preview, or holds it to the one that was quoted.
+func (p *Plan) begin(q *quote, j *job.Job) {
+	switch {
+	case p.Of != "":
+		j.Kind, j.Lifetime, p.Key = PreviewKind, planLifetime, make([]byte, sha256.Size)
+		_, _ = rand.Read(p.Key) // does not fail
+	case q != nil:
+		p.Key, p.Hash = q.plan.Key, q.hash()
+	}
+}
+
+// quote is a preview that a purge is held to.
+type quote struct {
+	plan  Plan
+	parts map[string]string // the hash of what each unit would remove, by partOf
+}
+
+// hash stands for all that would be removed.
+func (q *quote) hash() string {
+	mac := hmac.New(sha256.New, q.plan.Key)
+	for _, name := range slices.Sorted(maps.Keys(q.parts)) {
+		_, _ = fmt.Fprintln(mac, name, q.parts[name]) // a hash takes all
+	}
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// hashOf is a keyed hash of versions, whatever their order.
+func hashOf(key []byte, versions []store.VersionRef) string {
+	lines := make([]string, len(versions))
+	for i, v := range versions {
+		lines[i] = fmt.Sprintln(v.Key, v.N)
+	}
+	slices.Sort(lines)
+	mac := hmac.New(sha256.New, key)
+	for _, line := range slices.Compact(lines) {
+		_, _ = fmt.Fprint(mac, line) // a hash takes all
+	}
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// partOf is what a unit is for, the same in a preview and in a purge: a patient,
+// or a batch of a holding.
+func partOf(u job.Unit) string {
+	if p, err := patientOf(u); err == nil {
+		return p
+	}
+	return u.ID
+}
+
+// asked is what a call asked for, without what it says of previews.
+func asked(request json.RawMessage) (plan Plan, rest map[string]any, err error) {
+	err = errors.Join(json.Unmarshal(request, &plan), json.Unmarshal(request, &rest))
+	// To read all at the end changes nothing of what goes.
+	for _, name := range []string{"previewOf", "plan", "planKey", "planHash", "full"} {
+		delete(rest, name)
+	}
+	return plan, rest, err
+}
+
+// quoted is the preview of a principal that a call of some kind quotes; nil if
+// it quotes none. doc is what is asked for now.
+func (x *Purge) quoted(ctx context.Context, p auth.Principal, kind string, doc json.RawMessage) (*quote, error) {
+	now, rest, err := asked(doc)
+	if err != nil || now.ID == "" {
+		return nil, err
+	}
+	j, err := x.cfg.Store.Job(ctx, store.Tenant(p.Tenant), job.Owner{Client: p.Client, User: p.User}, now.ID)
+	verdict := j.Poll(x.cfg.Now())
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && (j.Kind != PreviewKind || verdict == job.NotThereNow || verdict == job.WasStopped):
+		return nil, fhir.Errorf(fhir.Conflict, "nothing was purged: you have no preview of this id, or it is over an hour old; ask for another one with _preview=true")
+	case err != nil:
+		return nil, err
+	case verdict != job.Ready:
+		return nil, fhir.Errorf(fhir.Conflict, "nothing was purged: the preview has not ended, or it failed; ask how it is with GET, and quote it when it is done")
+	}
+	plan, was, err := asked(j.Request)
+	if err != nil {
+		return nil, err
+	}
+	if (plan.Of == HoldingKind) != (kind == HoldingKind) || !reflect.DeepEqual(was, rest) {
+		return nil, errOtherCall()
+	}
+	return x.readQuote(ctx, j, plan)
+}
+
+func errOtherCall() error {
+	return fhir.Errorf(fhir.Invalid, "nothing was purged: the preview was of another call; quote it with the same patients, or Group, and the same parameters").With(fhir.CodeValue)
+}
+
+func (x *Purge) readQuote(ctx context.Context, j job.Job, plan Plan) (*quote, error) {
+	q := &quote{plan, map[string]string{}}
+	return q, x.units(ctx, j, func(u job.Unit, what did) error {
+		if u.Phase == purging {
+			q.parts[partOf(u)] = what.Foreseen.Hash
+		}
+		return nil
+	})
+}
+
+// quotes is the preview that the attempt's job is held to; nil if it is to none.
+func (a attempt) quotes(ctx context.Context) (*quote, error) {
+	plan := a.request.Plan
+	if plan.ID == "" {
+		return nil, nil
+	}
+	j, err := a.cfg.Store.Peek(ctx, a.fence.Tenant, plan.ID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && j.Kind != PreviewKind {
+		return nil, changed(plan)
+	}
+	if err != nil {
+		return nil, err
+	}
+	q, err := a.readQuote(ctx, j, plan)
+	if err == nil && q.hash() != plan.Hash {
+		err = changed(plan)
+	}
+	return q, err
+}
+
+// plans are the units of a job. If it is held to a preview, there is one more for
+// each patient, which looks whether what goes is what that has shown: it must
+// have shown the same patients.
+func (q *quote) plans(j job.Job, r Request, patients []string) ([]job.Unit, error) {
+	us, err := plans(j, r, patients)
+	if err != nil || q == nil {
+		return us, err
+	}
+	if len(patients) != len(q.parts) {
+		return nil, errOtherCall()
+	}
+	for i, u := range us[:len(patients)] {
+		same, err := q.sameUnit(i+1, u)
+		if err != nil {
+			return nil, err
+		}
+		us = append(us, same)
+	}
+	return us, nil
+}
+
+// sameUnit is the nth unit that looks whether what another is going to remove is
+// what was shown.
+func (q *quote) sameUnit(n int, u job.Unit) (job.Unit, error) {
+	want, ok := q.parts[partOf(u)]
+	if !ok {
+		return u, errOtherCall()
+	}
+	u.ID, u.Phase, u.Args = fmt.Sprintf(sameUnit, n), planning, withHash(u.Args, want)
+	return u, nil
+}
+
+// withHash adds the hash that is wanted to what a unit is to do.
+func withHash(args json.RawMessage, want string) json.RawMessage {
+	return append(args[:len(args)-1:len(args)-1], fmt.Sprintf(`,"same":%q}`, want)...)
+}
+
+// wanted is the hash that a unit wants.
+func wanted(u job.Unit) (string, error) {
+	var args struct {
+		Same string `json:"same"`
+	}
+	if json.Unmarshal(u.Args, &args) != nil || args.Same == "" {
+		return "", errors.New("purge: the unit does not say what was shown")
+	}
+	return args.Same, nil
+}
+
+// changed is the end of a job whose preview is not true any more.
+func changed(p Plan) error {
+	return &job.Failure{Permanent: true, Reason: job.Reason{
+		Code:    string(fhir.CodeConflict),
+		Message: fmt.Sprintf("what would go is not what the preview %s has shown: something was written, deleted or purged since. Nothing was touched; ask for another preview", p.ID),
+	}}
+}
+
+// same fails for good unless versions are those that the preview has shown.
+func (a attempt) same(versions []store.VersionRef) (job.UnitEnd, error) {
+	want, err := wanted(a.unit)
+	if err == nil && hashOf(a.request.Key, versions) != want {
+		err = changed(a.request.Plan)
+	}
+	return job.UnitEnd{State: job.Succeeded}, err
+}
+
+// isSame looks whether what goes with a patient is what was shown.
+func (a attempt) isSame(ctx context.Context) (job.UnitEnd, error) {
+	patient, err := patientOf(a.unit)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	f, _, err := a.wouldGo(ctx, patient)
+	if err != nil {
+		return job.UnitEnd{}, err
+	}
+	return a.same(versionsOf(f.all()))
+}
