@@ -16,12 +16,12 @@ VERSITYGW_VERSION := v1.8.0
 VERSITYGW_BIN     := $(CURDIR)/.tools/$(VERSITYGW_VERSION)/versitygw
 
 # The packages where goroutines meet; what takes longest first, as two run at a time.
-RACE     ?= ./cmd/firebreak ./store/... ./operations/...
+RACE     ?= ./cmd/... ./store/... ./operations/...
 
-# Whole servers that are killed, purged or restored run without the race detector
-# alone, as that takes many minutes with it. The tests of operations and
-# storetest go through the same code.
-NOT_RACED ?= APurge|Purged|NothingIsLeft|AnyKindOfPlace|TenThousand|OfThousands|AReplay|NotComeBack|Kill|Survives
+# Purges and replays of whole servers run without the race detector alone, as
+# they take many minutes with it. The tests of operations/purge and storetest go
+# through the same code.
+NOT_RACED ?= APurge|Purged|NothingIsLeft|AnyKindOfPlace|TenThousand|OfThousands|AReplay|NotComeBack|ComesUpAfterAKill|ChainGoesOn
 FUZZTIME ?= 20s
 DATA     ?=
 STORE    ?=
@@ -115,11 +115,16 @@ fmt: $(GOFUMPT_BIN) ## format all Go files, with gofumpt installed into .tools/ 
 	git ls-files -co --exclude-standard '*.go' | xargs -r $(GOFUMPT_BIN) -l -w
 
 # Many tests wait most of the time, for jobs that begin anew or processes that
-# start, so the race run goes on beside them. Those with a MongoDB are alone.
+# start, so the race run goes on beside them. Those with a MongoDB have the cores
+# but for what is short.
 .PHONY: check
-check: tidy vet lint ## everything a change has to pass: these, test, test-engines, race and demo
+check: tidy vet ## everything a change has to pass: these, test, test-engines, race, lint and demo
 	$(MAKE) -j2 --output-sync=target test race
-	$(MAKE) test-engines demo
+	$(MAKE) -j2 --output-sync=target test-mongodb short
+	$(MAKE) demo
+
+.PHONY: short
+short: lint test-openid test-s3
 
 .PHONY: generate
 generate: ## write the generated tables anew (needs npm and its registry)
