@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -149,21 +148,5 @@ func admitted(e auth.Entrance, from func(*http.Request) netip.Addr) func(*http.R
 			return auth.Principal{}, fhir.Errorf(fhir.Forbidden, "the client has the name that this server has for itself")
 		}
 		return p, nil
-	}
-}
-
-// clientToken is how a command that is a client gets its access token.
-type clientToken struct {
-	TokenFile string `help:"File with an access token for the server; it is read anew for each request, so that it may be renewed." placeholder:"FILE"`
-}
-
-// source is nil where no token is sent.
-func (t clientToken) source() func(context.Context) (string, error) {
-	if t.TokenFile == "" {
-		return nil
-	}
-	return func(context.Context) (string, error) {
-		b, err := os.ReadFile(t.TokenFile)
-		return strings.TrimSpace(string(b)), err
 	}
 }

@@ -595,9 +595,9 @@ func TestAFileNeedsReadOnItsTypeFromTheTokenAtHand(t *testing.T) {
 func TestAClientFetchesAnExportWithTokensThatItRenews(t *testing.T) {
 	g := hospital(t)
 	var asked atomic.Int64
-	cfg := fetch.Config{HTTP: g.client, Base: g.origin + "/fhir", Now: time.Now, Token: func(context.Context) (string, error) {
+	cfg := fetch.Config{HTTP: g.client, Base: g.origin + "/fhir", Now: time.Now, Credentials: fetch.Bearer(func(context.Context) (string, error) {
 		return g.issuer.Token(authtest.Claims{Client: "c", Scope: "system/*.rs", Others: map[string]any{"jti": asked.Add(1)}}), nil
-	}}
+	})}
 	client, err := fetch.New(cfg)
 	g.must(err)
 	dir := filepath.Join(t.TempDir(), "out")
@@ -610,7 +610,7 @@ func TestAClientFetchesAnExportWithTokensThatItRenews(t *testing.T) {
 		t.Error(errors.Join(wrong...))
 	}
 
-	cfg.Token = nil
+	cfg.Credentials = nil
 	client, err = fetch.New(cfg)
 	g.must(err)
 	if _, err := client.Run(t.Context(), fetch.Request{Level: fetch.LevelSystem}, filepath.Join(t.TempDir(), "out")); err == nil || !strings.Contains(err.Error(), "401") {
@@ -629,14 +629,14 @@ func TestTheExportCommandTakesItsTokenFromAFile(t *testing.T) {
 	if code := run(t.Context(), append(args, file), &stdout, &stderr); code != exitOK {
 		t.Errorf("%d %s", code, &stderr)
 	}
-	source := clientToken{TokenFile: file}.source()
+	source := credentials{TokenFile: file}.source()
 	for _, want := range []string{"first", "second"} {
 		g.must(os.WriteFile(file, []byte(" "+want+"\n"), 0o600))
-		if got, err := source(t.Context()); err != nil || got != want {
+		if got, err := source(t.Context()); err != nil || got.Get("Authorization") != "Bearer "+want {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
-	if _, err := (clientToken{TokenFile: filepath.Join(dir, "none")}).source()(t.Context()); err == nil {
+	if _, err := (credentials{TokenFile: filepath.Join(dir, "none")}).source()(t.Context()); err == nil {
 		t.Error("a file that is not there gives a token")
 	}
 }

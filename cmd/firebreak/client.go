@@ -100,9 +100,9 @@ func newSecret() (secret, hash string) {
 // printCredentials writes the headers that the client is to send. All other
 // words go elsewhere, so that they can be kept as a file.
 func printCredentials(s streams, id, secret string) error {
-	text := "client_id: " + id + "\n"
+	text := clientIDHeader + ": " + id + "\n"
 	if secret != "" {
-		text += "client_secret: " + secret + "\n"
+		text += clientSecretHeader + ": " + secret + "\n"
 		_, _ = fmt.Fprintln(s.err, "The secret is shown this once. A running server knows it within two seconds.")
 	}
 	if _, err := fmt.Fprint(s.out, text); err != nil {

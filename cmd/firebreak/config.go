@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -177,3 +178,9 @@ func (y yamlResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (a
 	}
 	return nil, nil //nolint:nilnil // kong's word for "not here"
 }
+
+// clientSecretVariable is the one place for a client's secret beside a file.
+// There is no option for it: others on the machine see the command line.
+const clientSecretVariable = "FIREBREAK_CLIENT_SECRET"
+
+func clientSecret() string { return strings.TrimSpace(os.Getenv(clientSecretVariable)) }

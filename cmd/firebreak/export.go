@@ -18,7 +18,7 @@ type exportCommand struct {
 	Type     []string `help:"Only these types of resource." placeholder:"TYPE"`
 	Since    string   `help:"Only what changed after this instant, such as the transactionTime of the last export." placeholder:"INSTANT"`
 	Gzip     bool     `help:"Ask for compressed transfer."`
-	clientToken
+	credentials
 	Parallel int    `help:"Files downloaded at once." default:"4" placeholder:"N"`
 	Out      string `help:"Folder for the files. Run again with the same one, an interrupted export goes on." required:"" type:"path" placeholder:"DIR"`
 }
@@ -28,7 +28,7 @@ func (c *exportCommand) Run(ctx context.Context, s streams) error {
 	m := newMeter(s.err, "export", 0)
 	client, err := fetch.New(fetch.Config{
 		HTTP: http.DefaultClient, Base: c.Server, Now: time.Now, NewKey: newID, Parallel: c.Parallel, Gzip: c.Gzip,
-		Progress: func(p fetch.Progress) { c.show(m, p) }, Token: c.source(),
+		Progress: func(p fetch.Progress) { c.show(m, p) }, Credentials: c.source(),
 	})
 	if err != nil {
 		return err

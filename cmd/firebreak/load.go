@@ -17,19 +17,20 @@ import (
 type loadCommand struct {
 	storage
 	Server string `help:"FHIR base URL of a server to load into, through its REST API, instead of --data." placeholder:"URL"`
-	clientToken
+	credentials
 	MaxResource int      `help:"Most bytes of one resource, and of one file of a Bundle." default:"268435456" placeholder:"BYTES"`
 	Paths       []string `arg:"" name:"path" help:"Files and folders of .ndjson and .json (Bundles), also with .gz."`
 }
 
-// Validate refuses paths that are not there before anything is loaded.
+// Validate refuses paths that are not there before anything is loaded, and
+// credentials that do not go together.
 func (c *loadCommand) Validate() error {
 	for _, path := range c.Paths {
 		if _, err := os.Stat(path); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.credentials.Validate()
 }
 
 // errIncomplete is how load and export end when something was left out.
@@ -52,7 +53,8 @@ func (c *loadCommand) Run(ctx context.Context, s streams) (err error) {
 // sink is what is loaded into.
 func (c *loadCommand) sink(ctx context.Context) (ingest.Sink, func() error, error) {
 	if c.Server != "" {
-		return newRESTSink(c.Server, c.source()), func() error { return nil }, nil
+		sink, err := newRESTSink(c.Server, c.source())
+		return sink, func() error { return nil }, err
 	}
 	st, err := openStore(ctx, c.storage)
 	if err != nil {

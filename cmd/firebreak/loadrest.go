@@ -1,17 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"firebreak/fhir"
+	"firebreak/operations/fetch"
 	"firebreak/operations/ingest"
 
 	"github.com/cenkalti/backoff/v5"
@@ -21,24 +19,23 @@ import (
 // restSink loads into a server by PUT, some at a time. A server's answer does
 // not say whether content was the same, so unchanged counts as updated.
 type restSink struct {
-	base   string
-	client *http.Client
+	client *fetch.Client
 	at     chan struct{} // a place for each request under way
-	token  func(context.Context) (string, error)
 }
 
 // parallelPuts is how many requests are under way at once: enough for the
 // server to commit them in groups.
 const parallelPuts = 32
 
-func newRESTSink(base string, token func(context.Context) (string, error)) *restSink {
+func newRESTSink(base string, who fetch.Credentials) (*restSink, error) {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: parallelPuts}
-	return &restSink{
-		base:   strings.TrimRight(base, "/"),
-		client: &http.Client{Transport: transport, Timeout: 5 * time.Minute},
-		at:     make(chan struct{}, parallelPuts),
-		token:  token,
+	client, err := fetch.New(fetch.Config{
+		HTTP: &http.Client{Transport: transport}, Base: base, Credentials: who, Stall: 5 * time.Minute,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--server: %w", err)
 	}
+	return &restSink{client: client, at: make(chan struct{}, parallelPuts)}, nil
 }
 
 // Put is ingest.Sink. Unlike one over a store, it is not all or none; what was
@@ -49,6 +46,8 @@ func (s *restSink) Put(ctx context.Context, rs []fhir.Resource) (ingest.Stored, 
 	var sum ingest.Stored
 	var errs []error
 	var work sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	for _, r := range rs {
 		s.at <- struct{}{}
 		work.Go(func() {
@@ -59,6 +58,9 @@ func (s *restSink) Put(ctx context.Context, rs []fhir.Resource) (ingest.Stored, 
 			switch {
 			case err != nil:
 				errs = append(errs, err)
+				if fhir.KindOf(err) == fhir.Internal {
+					stop() // it ends the load, so that nothing else needs to be tried again
+				}
 			case created:
 				sum.Created++
 			default:
@@ -94,34 +96,18 @@ func (s *restSink) put(ctx context.Context, r fhir.Resource) (created bool, err 
 }
 
 func (s *restSink) once(ctx context.Context, r fhir.Resource) (created bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.base+"/"+r.ID.String(), bytes.NewReader(r.Body))
-	if err != nil {
-		return false, fmt.Errorf("--server is not a URL: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/fhir+json")
-	req.Header.Set("Prefer", "return=minimal")
-	if s.token != nil {
-		token, err := s.token(ctx)
-		if err != nil {
-			return false, err
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	res, err := s.client.Do(req)
-	if err != nil {
-		return false, fhir.Errorf(fhir.Transient, "the server cannot be reached").Because(err)
-	}
-	defer func() { _ = res.Body.Close() }() // it was only read
-	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	switch {
+	status, body, err := s.client.Put(ctx, r.ID.String(), r.Body)
+	switch none := (*fetch.CredentialsError)(nil); {
+	case errors.As(err, &none):
+		return false, err
 	case err != nil:
-		return false, fhir.Errorf(fhir.Transient, "the server broke its answer off").Because(err)
-	case res.StatusCode == http.StatusCreated:
+		return false, fhir.Errorf(fhir.Transient, "the server cannot be reached, or broke its answer off").Because(err)
+	case status == http.StatusCreated:
 		return true, nil
-	case res.StatusCode == http.StatusOK, res.StatusCode == http.StatusNoContent:
+	case status == http.StatusOK, status == http.StatusNoContent:
 		return false, nil
 	}
-	return false, refusal(res.StatusCode, body)
+	return false, refusal(status, body)
 }
 
 // refusal words the answer of a server that did not take a resource.

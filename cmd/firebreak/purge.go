@@ -29,7 +29,7 @@ type purgeCommand struct {
 	Verify bool   `help:"Read every resource of the server for what was erased, before the end. For a Group that is always done."`
 	previewFlags
 	Yes bool `help:"Do not ask before it starts."`
-	clientToken
+	credentials
 
 	in io.Reader // where the answer to the question comes from; nil: standard input
 }
@@ -49,7 +49,7 @@ func (c *purgeCommand) Run(ctx context.Context, s streams) error {
 	}
 	m := newMeter(s.err, c.what(), 0)
 	client, err := fetch.New(fetch.Config{
-		HTTP: http.DefaultClient, Base: c.Server, Now: time.Now, Token: c.source(),
+		HTTP: http.DefaultClient, Base: c.Server, Now: time.Now, Credentials: c.source(),
 		Progress: func(p fetch.Progress) {
 			if p.Text != "" {
 				m.show(0, p.Text)

@@ -13,7 +13,7 @@ import (
 
 // holdingFlags are those of "firebreak purge" for all that the caller owns.
 type holdingFlags struct {
-	Mine   bool     `help:"Remove all that the client, or the user, of the token owns." xor:"whose"`
+	Mine   bool     `help:"Remove all that whoever asks owns: the client, or the user for whom it acts." xor:"whose"`
 	Type   []string `help:"With --mine: resources of these types only." placeholder:"TYPE"`
 	Before string   `help:"With --mine: only resources that were last updated before this date or instant." placeholder:"DATE"`
 }

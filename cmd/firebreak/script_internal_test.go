@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/fhir/fhirhttp"
 	"firebreak/operations/fetch"
 	"firebreak/store/mongo/mongotest"
 
@@ -41,7 +42,8 @@ func TestScripts(t *testing.T) {
 }
 
 // serveInScript takes a server up, as "firebreak serve" with the options, and
-// sets BASE to where it serves. "interrupt" ends it.
+// sets BASE to where it serves, and API to that without the FHIR base.
+// "interrupt" ends it.
 func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("use 'exec firebreak serve' for a server that must not come up")
@@ -50,6 +52,7 @@ func serveInScript(ts *testscript.TestScript, neg bool, args []string) {
 	c, err := serveProcess(dir, append([]string{"--listen", "127.0.0.1:0"}, args...)...)
 	ts.Check(err)
 	ts.Setenv("BASE", c.base)
+	ts.Setenv("API", strings.TrimSuffix(c.base, fhirhttp.Root))
 	ts.Setenv("SERVER", strconv.Itoa(c.cmd.Process.Pid))
 	ts.Defer(func() { _ = c.end(syscall.SIGKILL) }) // it may have been stopped
 	children.Store(c.cmd.Process.Pid, c)

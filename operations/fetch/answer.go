@@ -100,9 +100,9 @@ func (e *StatusError) advice() string {
 	gone := e.Status == http.StatusNotFound || e.Status == http.StatusGone
 	switch {
 	case e.Status == http.StatusUnauthorized:
-		return "give an access token that is valid for this server"
+		return "give an access token, or a client's credentials, that this server takes"
 	case e.Status == http.StatusForbidden:
-		return "ask for a token whose scopes cover this export"
+		return "ask for credentials whose scopes cover this"
 	case e.Transient:
 		return "try again later"
 	case gone && e.Step == StepKickoff:

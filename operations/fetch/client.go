@@ -13,14 +13,13 @@ import (
 
 // Config says which server is spoken to, and how. All but Base may be left zero.
 type Config struct {
-	// HTTP is used as it is but for redirects, with which no Authorization goes to another origin. The default
-	// has no time limit of its own: see Stall.
+	// HTTP is used as it is but for redirects, with which no credentials go to another origin. The default has no
+	// time limit of its own: see Stall.
 	HTTP *http.Client
 	// Base is the server's FHIR base URL, http or https, such as "https://ehr.example/fhir".
 	Base string
-	// Token returns the access token of the moment. It is asked before each request that needs one, by several
-	// goroutines at once, so it should keep a token until it is about to expire. Nil means no authorization.
-	Token func(ctx context.Context) (string, error)
+	// Credentials say who asks. Nil: nobody in particular.
+	Credentials Credentials
 	// Wait returns after the duration, or with ctx's error when ctx ends first. The default is a timer.
 	Wait func(ctx context.Context, d time.Duration) error
 	// Now is the clock of the Report's durations.
@@ -37,8 +36,8 @@ type Config struct {
 	Stall time.Duration
 	// Gzip asks for compressed files. They are stored uncompressed all the same.
 	Gzip bool
-	// InsecureTokenToAnyHost sends the token to whatever host a status or file URL names.
-	InsecureTokenToAnyHost bool
+	// InsecureCredentialsToAnyHost sends the credentials to whatever host a status or file URL names.
+	InsecureCredentialsToAnyHost bool
 }
 
 // Step is a part of the conversation with the server.
@@ -125,54 +124,5 @@ func wait(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// authorize adds the token if the request goes where the token may go.
-func (c *Client) authorize(req *http.Request) error {
-	if c.Token == nil || !c.InsecureTokenToAnyHost && !sameOrigin(req.URL, c.base) {
-		return nil
-	}
-	token, err := c.Token(req.Context())
-	if err != nil {
-		return fmt.Errorf("getting an access token: %w", err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	return nil
-}
-
-// redirects wraps a policy on redirects. What net/http itself withholds from another host it gives to another
-// port, to a subdomain, and from https to http; here none of them gets the token.
-func redirects(policy func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
-	return func(req *http.Request, via []*http.Request) error {
-		if !sameOrigin(req.URL, via[0].URL) {
-			req.Header.Del("Authorization")
-		}
-		if policy != nil {
-			return policy(req, via)
-		}
-		if len(via) >= 10 {
-			return errors.New("stopped after 10 redirects")
-		}
-		return nil
-	}
-}
-
-func isHTTP(u *url.URL) bool {
-	return (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
-}
-
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
-}
-
-func port(u *url.URL) string {
-	switch p := u.Port(); {
-	case p != "":
-		return p
-	case u.Scheme == "https":
-		return "443"
-	default:
-		return "80"
 	}
 }

@@ -24,7 +24,7 @@
 // resources where it states that. A file that differs is deleted and fetched once more; if it differs again the
 // run fails. Without a stated checksum a partial file is continued only under a strong ETag.
 //
-// # Where the token goes
+// # Where credentials go
 //
 // To the scheme, host and port of the server's base only; to files only if the manifest says requiresAccessToken;
 // never along with a redirect to another origin.

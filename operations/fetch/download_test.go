@@ -3,7 +3,6 @@ package fetch_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"errors"
 	"net/http"
 	"path/filepath"
@@ -136,100 +135,4 @@ func TestURLThatIsNotHTTPIsRefused(t *testing.T) {
 	s.manifest.Output = []fhir.ManifestFile{{Type: "Patient", URL: "file:///etc/passwd"}}
 	_, err := s.run(t.TempDir())
 	wantError(t, err, "file 1 in the manifest's output")
-}
-
-func TestTokenStaysWithTheServer(t *testing.T) {
-	body := patients(2)
-	elsewhere := newServer(t)
-	elsewhere.offer("there", body, content(body, `"a"`))
-	elsewhere.offer("stored", body, content(body, `"a"`))
-	elsewhere.files["/jobs/2"] = []http.HandlerFunc{status(202, "")}
-	for _, required := range []bool{true, false} {
-		s := newServer(t)
-		s.offer("here", body, content(body, `"a"`))
-		s.offer("redirected", body, status(307, "", "Location", elsewhere.URL+"/files/stored"))
-		s.offer("there", body).URL = elsewhere.URL + "/files/there"
-		s.manifest.RequiresAccessToken = required
-		s.mustRun(t.TempDir(), func(c *fetch.Config) {
-			c.Token = func(context.Context) (string, error) { return "secret", nil }
-		})
-		for path, want := range map[string]string{
-			"$export": "Bearer secret", "jobs/1": "Bearer secret",
-			"here": bearer(required), "redirected": bearer(required),
-		} {
-			if got := s.requests(path)[0].Header.Get("Authorization"); got != want {
-				t.Errorf("%s was sent %q, want %q (required %v)", path, got, want, required)
-			}
-		}
-	}
-	if len(elsewhere.seen) != 4 {
-		t.Errorf("the other host was asked %d times", len(elsewhere.seen))
-	}
-	for _, r := range elsewhere.seen {
-		if r.Header.Get("Authorization") != "" {
-			t.Errorf("another host was sent the token with %s", r.URL)
-		}
-	}
-}
-
-func bearer(required bool) string {
-	if required {
-		return "Bearer secret"
-	}
-	return ""
-}
-
-func TestTokenGoesElsewhereOnlyWhenToldTo(t *testing.T) {
-	elsewhere, s := newServer(t), newServer(t)
-	elsewhere.offer("there", "{}\n", func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") == "" {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		_, _ = w.Write([]byte("{}\n"))
-	})
-	s.offer("there", "{}\n").URL = elsewhere.URL + "/files/there"
-	s.manifest.RequiresAccessToken = true
-	dir := t.TempDir()
-	token := func(c *fetch.Config) {
-		c.Token = func(context.Context) (string, error) { return "secret", nil }
-	}
-	_, err := s.run(dir, token)
-	wantError(t, err, "there", "401", "the token goes to no other")
-	s.mustRun(dir, token, func(c *fetch.Config) { c.InsecureTokenToAnyHost = true })
-}
-
-func TestOriginIsSchemeHostAndPort(t *testing.T) {
-	for url, want := range map[string]string{
-		"https://EHR.example:443/x":  "Bearer secret",
-		"https://ehr.example/x":      "Bearer secret",
-		"https://ehr.example:8443/x": "",
-		"https://sub.ehr.example/x":  "",
-		"http://ehr.example/x":       "",
-		"http://ehr.example:443/x":   "",
-	} {
-		var got string
-		client, err := fetch.New(fetch.Config{
-			Base:  "https://ehr.example/fhir",
-			HTTP:  &http.Client{Transport: always{"{}\n", func(r *http.Request) { got = r.Header.Get("Authorization") }}},
-			Token: func(context.Context) (string, error) { return "secret", nil },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := client.Delete(t.Context(), url); err != nil {
-			t.Fatal(err)
-		}
-		if got != want {
-			t.Errorf("%s was sent %q", url, got)
-		}
-	}
-}
-
-func TestTokenThatCannotBeHadEndsTheRun(t *testing.T) {
-	s := newServer(t)
-	_, err := s.run(t.TempDir(), func(c *fetch.Config) {
-		c.Token = func(context.Context) (string, error) { return "", errors.New("no key") }
-	})
-	wantError(t, err, "access token", "no key")
 }

@@ -246,9 +246,9 @@ func (t *transfer) refused(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxOutcome))
 	e := failed(StepDownload, resp.StatusCode, resp.Header, body, t.client.Now())
 	e.Transient = e.Transient || e.Status >= 500 || e.Status == http.StatusRequestTimeout
-	bare := resp.Request.Header.Get("Authorization") == ""
-	if e.Status == http.StatusUnauthorized && t.token && t.client.Token != nil && bare {
-		e.Text = "the file is not on the server's own host, and the token goes to no other"
+	withheld := t.client.Credentials != nil && !t.client.mayKnow(resp.Request.URL)
+	if e.Status == http.StatusUnauthorized && t.token && withheld {
+		e.Text = "the file is not on the server's own host, and the credentials go to no other"
 	}
 	return e
 }
