@@ -32,7 +32,7 @@ func wantEveryRow(t *testing.T, o options) string {
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), []string{
 		"--firebreak", buildProduct(t), "--dir", dir, "--json", out, "--store", o.Store,
-		"--copies", "2", "--for", "50ms", "--large", "2", writeSample(t, 12),
+		"--copies", "2", "--for", "50ms", "--large", "2", "--list", "20", writeSample(t, 12),
 	}, &stdout, &stderr)
 	if code != exitOK {
 		t.Fatalf("exit code is %d:\n%s", code, &stderr)
@@ -121,6 +121,7 @@ func TestWhatCannotBeMeasuredIsRefused(t *testing.T) {
 		"no folder":           {nil, exitUsage, "<dir>"},
 		"no such row":         {[]string{"--only", "nothing", set}, exitUsage, "export-group"},
 		"no copies":           {[]string{"--copies", "0", set}, exitUsage, "--copies"},
+		"an empty list":       {[]string{"--list", "0", set}, exitUsage, "--list"},
 		"no product":          {[]string{set}, exitFailed, "make build"},
 		"an empty folder":     {[]string{"--firebreak", product, empty}, exitFailed, "ndjson"},
 		"instances on SQLite": {[]string{"--only", "instances-load", set}, exitUsage, "instances-load is no row"},

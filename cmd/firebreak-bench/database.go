@@ -34,6 +34,7 @@ type database struct {
 	besideDisk   string                 // what engine.size is held against
 	besideGroup  func(id string) string // what the export of a group is held against
 	besidePurge  string                 // what engine.removeGone does
+	besideScan   string                 // what engine.scan does
 }
 
 // engine does what the product does in a place, without the product.
@@ -46,6 +47,8 @@ type engine interface {
 	// bodies writes every body of a place to a file, one a line, on one
 	// connection, syncs it, and removes it.
 	bodies(ctx context.Context, p place, to string) (n int64, took time.Duration, err error)
+	// scan reads every body of a place on one connection, and leaves it at that.
+	scan(ctx context.Context, p place) (bytes int64, took time.Duration, err error)
 	// open opens a place as the product does.
 	open(ctx context.Context, p place) (store.Store, error)
 	// keep makes a copy of a place that nobody has open: all versions, and what
@@ -81,7 +84,7 @@ func openDatabase(ctx context.Context, uri string) (database, error) {
 	return database{
 		engine: sqliteEngine{}, memory: memoryBudget,
 		besideBodies: besideSelect, besideDisk: besideNDJSON, besideGroup: func(string) string { return besideGet },
-		besidePurge: besideDelete,
+		besidePurge: besideDelete, besideScan: besideReadAll,
 	}, nil
 }
 
@@ -106,6 +109,15 @@ func (sqliteEngine) besideLoad(ctx context.Context, p place, paths []string, loa
 
 func (sqliteEngine) bodies(ctx context.Context, p place, to string) (int64, time.Duration, error) {
 	return selectBodies(ctx, filepath.Join(p.data, sqlite.File), to)
+}
+
+func (sqliteEngine) scan(ctx context.Context, p place) (bytes int64, took time.Duration, err error) {
+	began := time.Now()
+	err = eachBody(ctx, filepath.Join(p.data, sqlite.File), func(body []byte) error {
+		bytes += int64(len(body))
+		return nil
+	})
+	return bytes, time.Since(began), err
 }
 
 func (sqliteEngine) open(ctx context.Context, p place) (store.Store, error) {

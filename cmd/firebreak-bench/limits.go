@@ -87,37 +87,44 @@ func sendLines(ctx context.Context, paths []string, to chan<- [][]byte) error {
 // connection and in the order of the table, and syncs it.
 func selectBodies(ctx context.Context, db, to string) (n int64, took time.Duration, err error) {
 	began := time.Now()
-	conn, err := sqlite.OpenConn(db, sqlite.OpenReadOnly)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	conn.SetInterrupt(ctx.Done())
 	f, err := os.Create(to)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close(), os.Remove(to)) }()
 	out := bufio.NewWriterSize(f, fileBuffer)
-	var line []byte
-	err = sqlitex.Execute(conn, `SELECT body FROM version WHERE body IS NOT NULL`, &sqlitex.ExecOptions{
-		ResultFunc: func(stmt *sqlite.Stmt) error {
-			n++
-			size := stmt.ColumnLen(0)
-			if cap(line) <= size {
-				line = make([]byte, size+1)
-			}
-			line = line[:size+1]
-			stmt.ColumnBytes(0, line)
-			line[size] = '\n'
-			_, err := out.Write(line)
-			return err
-		},
+	err = eachBody(ctx, db, func(body []byte) error {
+		n++
+		_, err := out.Write(append(body, '\n'))
+		return err
 	})
 	if err == nil {
 		err = errors.Join(out.Flush(), f.Sync())
 	}
 	return n, time.Since(began), err
+}
+
+// eachBody calls f with every body of a database, on one connection and in the
+// order of the table. A body is f's to append to, until it returns.
+func eachBody(ctx context.Context, db string, f func(body []byte) error) (err error) {
+	conn, err := sqlite.OpenConn(db, sqlite.OpenReadOnly)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	conn.SetInterrupt(ctx.Done())
+	var body []byte
+	return sqlitex.Execute(conn, `SELECT body FROM version WHERE body IS NOT NULL`, &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			size := stmt.ColumnLen(0)
+			if cap(body) <= size {
+				body = make([]byte, size+1)
+			}
+			body = body[:size]
+			stmt.ColumnBytes(0, body)
+			return f(body)
+		},
+	})
 }
 
 // copyFiles copies what lies in a folder into a new one, as many files at once

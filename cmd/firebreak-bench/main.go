@@ -44,6 +44,7 @@ type options struct {
 	Firebreak string        `help:"The program to measure. Without it, firebreak in the folder of this one." type:"existingfile" placeholder:"PATH"`
 	For       time.Duration `help:"How long each round of requests lasts; ${default} if not given." default:"2s" placeholder:"DURATION"`
 	Large     int           `help:"How many resources of 5 MB the large-… rows are over; ${default} if not given." default:"20" placeholder:"N"`
+	List      int           `help:"How many patients the purge-list rows name, of whom ten are there at most; ${default} if not given." default:"100" placeholder:"N"`
 	Timeout   time.Duration `help:"When to give up; ${default} if not given." default:"1h" placeholder:"DURATION"`
 	Set       string        `arg:"" name:"dir" help:"Folder of .ndjson files." type:"existingdir"`
 }
@@ -116,8 +117,8 @@ func parse(args []string, stdout, stderr io.Writer) (c commands, name string, er
 }
 
 func (o options) check() error {
-	if o.Copies < 1 || o.Large < 1 || o.For <= 0 {
-		return errors.New("--copies, --large and --for must be greater than 0")
+	if o.Copies < 1 || o.Large < 1 || o.List < 1 || o.For <= 0 {
+		return errors.New("--copies, --large, --list and --for must be greater than 0")
 	}
 	for _, name := range o.Only {
 		if !o.known(name) {

@@ -33,6 +33,7 @@ const (
 	mongoMemoryBudget = 250 // MiB, of any load or export
 	besideFind        = "a find of the same bodies, 1,000 each time, to a file"
 	besideDeleteMany  = "deleteMany by _id of the same documents, 1,000 each time; the budget is a ratio of 0.4"
+	besideFindAll     = "a find of the same bodies, 1,000 each time"
 	besideStats       = "the ndjson; the size is storageSize and indexSize of dbStats"
 
 	findBatch   = 1000
@@ -77,7 +78,7 @@ func openMongo(ctx context.Context, uri string) (database, error) {
 		engine: m, memory: mongoMemoryBudget,
 		head:         fmt.Sprintf("MongoDB %s at %s, databases %s-*", info.Version, at.plainHosts(), m.run),
 		besideBodies: besideFind, besideDisk: besideStats, besideGroup: besideMongoGroup,
-		besidePurge: besideDeleteMany,
+		besidePurge: besideDeleteMany, besideScan: besideFindAll,
 	}, nil
 }
 
@@ -155,12 +156,7 @@ func (m *mongoEngine) bodies(ctx context.Context, p place, to string) (n int64, 
 	}
 	defer func() { err = errors.Join(err, f.Close(), os.Remove(to)) }()
 	out := bufio.NewWriterSize(f, fileBuffer)
-	only := bson.D{{Key: "_id", Value: 0}, {Key: bodyMember, Value: 1}}
-	err = m.eachVersion(ctx, p, only, func(raw bson.Raw) error {
-		_, body, ok := raw.Lookup(bodyMember).BinaryOK()
-		if !ok {
-			return nil // a tombstone
-		}
+	err = m.eachBody(ctx, p, func(body []byte) error {
 		n++
 		if _, err := out.Write(body); err != nil {
 			return err
@@ -171,6 +167,27 @@ func (m *mongoEngine) bodies(ctx context.Context, p place, to string) (n int64, 
 		err = errors.Join(out.Flush(), f.Sync())
 	}
 	return n, time.Since(began), err
+}
+
+func (m *mongoEngine) scan(ctx context.Context, p place) (bytes int64, took time.Duration, err error) {
+	began := time.Now()
+	err = m.eachBody(ctx, p, func(body []byte) error {
+		bytes += int64(len(body))
+		return nil
+	})
+	return bytes, time.Since(began), err
+}
+
+// eachBody calls f with every body; one is valid until f returns.
+func (m *mongoEngine) eachBody(ctx context.Context, p place, f func(body []byte) error) error {
+	only := bson.D{{Key: "_id", Value: 0}, {Key: bodyMember, Value: 1}}
+	return m.eachVersion(ctx, p, only, func(raw bson.Raw) error {
+		_, body, ok := raw.Lookup(bodyMember).BinaryOK()
+		if !ok {
+			return nil // a tombstone
+		}
+		return f(body)
+	})
 }
 
 // eachVersion calls f with all versions in order of their keys; nil: with all

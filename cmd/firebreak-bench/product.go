@@ -131,14 +131,15 @@ const (
 )
 
 // serve starts a server on a free port of loopback, which logs into the data
-// directory's folder, and returns when it can be asked.
-func (p product) serve(ctx context.Context, at place, operator string) (*server, error) {
+// directory's folder, and returns when it can be asked. more are more options.
+func (p product) serve(ctx context.Context, at place, operator string, more ...string) (*server, error) {
 	log, err := os.CreateTemp(filepath.Dir(at.data), filepath.Base(at.data)+"-*.log")
 	if err != nil {
 		return nil, err
 	}
 	s := &server{product: p, log: log, ended: make(chan error, 1)}
-	s.cmd = p.command(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--operator-listen", operator}, at.args()...)...)
+	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--operator-listen", operator}, at.args()...)
+	s.cmd = p.command(ctx, append(args, more...)...)
 	s.cmd.Stderr = log
 	out, err := s.cmd.StdoutPipe()
 	if err == nil {

@@ -229,7 +229,7 @@ func TestAnswersAreOfAnInstantByWhenTheyWereAskedFor(t *testing.T) {
 }
 
 func TestABulkPurgeNamesItsPatients(t *testing.T) {
-	body, err := bulkBody([]string{"a", "b"})
+	body, err := bulkBody([]string{"a", "b"}, parameter{Name: "_verify", Code: "full"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestABulkPurgeNamesItsPatients(t *testing.T) {
 	for _, p := range params {
 		got[p.Name+" "+p.Type+" "+p.Value] = true
 	}
-	if diff := cmp.Diff([]string{"patientId Id a", "patientId Id b"}, slices.Sorted(maps.Keys(got))); diff != "" {
+	if diff := cmp.Diff([]string{"_verify Code full", "patientId Id a", "patientId Id b"}, slices.Sorted(maps.Keys(got))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -59,15 +59,18 @@ func (p purging) bulk(ctx context.Context, patients []string) (done purged, err 
 
 const outcomePath = `parameter.#(name=="outcome").resource`
 
+// parameter is one of a kick-off, with either value.
+type parameter struct {
+	Name string `json:"name"`
+	ID   string `json:"valueId,omitempty"`
+	Code string `json:"valueCode,omitempty"`
+}
+
 // bulkBody is a kick-off's.
-func bulkBody(patients []string) ([]byte, error) {
-	type parameter struct {
-		Name  string `json:"name"`
-		Value string `json:"valueId"`
-	}
-	var all []parameter
+func bulkBody(patients []string, more ...parameter) ([]byte, error) {
+	all := more
 	for _, id := range patients {
-		all = append(all, parameter{"patientId", id})
+		all = append(all, parameter{Name: "patientId", ID: id})
 	}
 	return json.Marshal(struct {
 		ResourceType string      `json:"resourceType"`

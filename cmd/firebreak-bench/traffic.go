@@ -72,7 +72,11 @@ func (t traffic) client(ctx context.Context, turn int, draw *rand.Rand, began ti
 			return mine, ctx.Err()
 		}
 		sent := time.Now()
-		if err := t.send(ctx, draw); err != nil {
+		req, err := t.request(ctx, draw)
+		if err == nil {
+			err = send(t.http, req)
+		}
+		if err != nil {
 			return mine, err
 		}
 		mine.latencies, mine.sent = append(mine.latencies, time.Since(sent)), append(mine.sent, sent.Sub(began))
@@ -99,12 +103,9 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (t traffic) send(ctx context.Context, draw *rand.Rand) error {
-	req, err := t.request(ctx, draw)
-	if err != nil {
-		return err
-	}
-	res, err := t.http.Do(req)
+// send reads the whole answer. One that is no success is an error.
+func send(client *http.Client, req *http.Request) error {
+	res, err := client.Do(req)
 	if err != nil {
 		return err
 	}
