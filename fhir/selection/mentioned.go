@@ -26,7 +26,7 @@ func (r *Record) Mentioned(body []byte) bool {
 
 // has is Has without a copy.
 func (r *Record) has(typ, id []byte) bool {
-	return r.resources[fhir.ID{Type: string(typ), ID: string(id)}]
+	return r.resources[fhir.ID{Type: string(typ), ID: string(id)}] || r.base != nil && r.base.has(typ, id)
 }
 
 func lettersBefore(b []byte, at int) []byte {

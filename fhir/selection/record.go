@@ -27,6 +27,7 @@ const (
 // once, Add aside.
 type Record struct {
 	resources map[fhir.ID]bool
+	base      *Record // what this one began as; nil: nothing
 }
 
 // NewRecord starts the record of patients, given by their ids. The Patients
@@ -38,6 +39,10 @@ func NewRecord(patients []string) *Record {
 	}
 	return r
 }
+
+// More starts a record as this one is, which must not grow any more. What is
+// added to the new one is of that alone.
+func (r *Record) More() *Record { return &Record{map[fhir.ID]bool{}, r} }
 
 const patient = "Patient"
 
@@ -52,7 +57,7 @@ func (r *Record) Add(ids ...fhir.ID) {
 }
 
 // Has tells whether a resource is of the record.
-func (r *Record) Has(id fhir.ID) bool { return r.resources[id] }
+func (r *Record) Has(id fhir.ID) bool { return r.resources[id] || r.base != nil && r.base.Has(id) }
 
 // Concern says what one version of a resource has to do with the record. Type
 // and id are its identity, body is its JSON as stored. More patients, or more

@@ -49,24 +49,40 @@ func (e *Engine) finish(ctx context.Context, u job.Unit, f store.Fence, end job.
 			e.cfg.Log.Warn("remove what a unit left", "job", u.Job, "unit", u.ID, "error", err)
 		}
 	}
-	// After a success the job is left to whoever ends the last unit that is at
-	// work here: to count its units after each of thousands would take longer
-	// than most of them.
-	if end.State != "" && (end.State != job.Succeeded || !e.isAtWork(f.Tenant, f.Job)) {
+	// After a success the job is settled when none of it is at work here and no
+	// other unit of it was claimed: to count its units after each of thousands
+	// would take longer than most of them.
+	switch end.State {
+	case "":
+	case job.Succeeded:
+		e.mu.Lock()
+		e.done[jobID{f.Tenant, f.Job}] = true
+		e.mu.Unlock()
+	default:
 		e.settle(ctx, f.Tenant, f.Job)
 	}
 }
 
-// isAtWork tells whether this engine is at a unit of a job.
-func (e *Engine) isAtWork(t store.Tenant, id string) bool {
+// settleDone settles the jobs of which units have succeeded, but those that are
+// at work here: these are when that has ended.
+func (e *Engine) settleDone(ctx context.Context) {
+	for _, j := range e.takeDone() {
+		e.settle(ctx, j.tenant, j.id)
+	}
+}
+
+// takeDone are the jobs that are to be settled.
+func (e *Engine) takeDone() (out []jobID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for f := range e.work {
-		if f.Tenant == t && f.Job == id {
-			return true
-		}
+		delete(e.done, jobID{f.Tenant, f.Job})
 	}
-	return false
+	for j := range e.done {
+		out = append(out, j)
+	}
+	clear(e.done)
+	return out
 }
 
 // guard calls a handler. One that panics has erred.

@@ -86,9 +86,16 @@ type Engine struct {
 	mu   sync.Mutex
 	work map[store.Fence]context.CancelCauseFunc // what is at work
 	busy int
+	done map[jobID]bool // jobs of which units succeeded since they were settled
 	// unsettled: a job could not be settled, though its units may have ended.
 	unsettled bool
 	settled   time.Time // when all jobs were last to be settled
+}
+
+// jobID is a job's name.
+type jobID struct {
+	tenant store.Tenant
+	id     string
 }
 
 // Why an attempt is broken off.
@@ -120,7 +127,7 @@ func New(cfg Config) *Engine {
 			return ctx, func(job.UnitEnd) {}
 		}
 	}
-	e := &Engine{cfg: cfg, freed: make(chan struct{}, 1), work: map[store.Fence]context.CancelCauseFunc{}}
+	e := &Engine{cfg: cfg, freed: make(chan struct{}, 1), work: map[store.Fence]context.CancelCauseFunc{}, done: map[jobID]bool{}}
 	for kind := range cfg.Handlers {
 		e.kinds = append(e.kinds, kind)
 	}
@@ -131,7 +138,12 @@ func New(cfg Config) *Engine {
 // without counting an error, and returns.
 func (e *Engine) Run(ctx context.Context) {
 	var workers sync.WaitGroup
-	defer workers.Wait()
+	defer func() {
+		workers.Wait()
+		last, done := context.WithTimeout(context.WithoutCancel(ctx), ending)
+		defer done()
+		e.settleDone(last)
+	}()
 	workers.Go(func() { e.sweeps(ctx) })
 	hints := e.cfg.Store.Watch(ctx)
 	for changed := true; ctx.Err() == nil; {
@@ -140,6 +152,7 @@ func (e *Engine) Run(ctx context.Context) {
 		}
 		for e.start(ctx, &workers) {
 		}
+		e.settleDone(ctx)
 		changed = e.await(ctx, hints)
 	}
 }

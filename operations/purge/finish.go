@@ -109,11 +109,11 @@ func (a attempt) inGroups(ctx context.Context) (*gathering, error) {
 	if err != nil || len(met) == 0 {
 		return nil, err
 	}
-	patients, err := a.patients(ctx)
+	all, err := a.everyone(ctx)
 	if err != nil {
 		return nil, err
 	}
-	g := a.gathering(patients, "")
+	g := a.gathering(all, "")
 	if g.record, err = a.erased(ctx); err != nil {
 		return nil, err
 	}
@@ -181,12 +181,12 @@ func (a attempt) strike(ctx context.Context) error {
 
 // lookAgain asks the indexes about all that the job erased.
 func (a attempt) lookAgain(ctx context.Context) error {
-	patients, err := a.patients(ctx)
+	all, err := a.everyone(ctx)
 	if err != nil {
 		return err
 	}
-	g := a.gathering(patients, "")
-	for page := range slices.Chunk(slices.Sorted(maps.Keys(patients)), targetPage) {
+	g := a.gathering(all, "")
+	for page := range slices.Chunk(slices.Sorted(maps.Keys(all.patients)), targetPage) {
 		if err := a.residue(ctx, g, nil, store.Gone{Patients: page, Job: a.job.ID}); err != nil {
 			return err
 		}
@@ -199,11 +199,11 @@ func (a attempt) lookAgain(ctx context.Context) error {
 
 // erased is the record of all that the job erased.
 func (a attempt) erased(ctx context.Context) (*selection.Record, error) {
-	patients, err := a.patients(ctx)
+	all, err := a.everyone(ctx)
 	if err != nil {
 		return nil, err
 	}
-	record := selection.NewRecord(slices.Collect(maps.Keys(patients)))
+	record := all.record.More()
 	return record, a.finds(ctx, func(ids []fhir.ID) error {
 		there, err := a.cfg.Store.Get(ctx, a.fence.Tenant, ids...)
 		for i, v := range there {

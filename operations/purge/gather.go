@@ -3,7 +3,6 @@ package purge
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	"firebreak/fhir"
@@ -76,11 +75,11 @@ const (
 
 // gather finds what is of the patient's record, and what names anything of it.
 func (a attempt) gather(ctx context.Context, patient string) (*gathering, error) {
-	patients, err := a.patients(ctx)
+	all, err := a.everyone(ctx)
 	if err != nil {
 		return nil, err
 	}
-	g := a.gathering(patients, patient)
+	g := a.gathering(all, patient)
 	g.fresh = []fhir.ID{{Type: "Patient", ID: patient}}
 	// What is about the record comes first, as all else is judged by it. A Binary
 	// may be found by way of the rest too, and has mentions of its own.
@@ -95,15 +94,15 @@ func (a attempt) gather(ctx context.Context, patient string) (*gathering, error)
 	return g, nil
 }
 
-func (a attempt) gathering(patients map[string]bool, patient string) *gathering {
-	all := slices.Collect(maps.Keys(patients))
-	mine := all
+// gathering begins for one patient, or for all of a job if that is "".
+func (a attempt) gathering(all *meant, patient string) *gathering {
+	mine := all.record
 	if patient != "" {
-		mine = []string{patient}
+		mine = selection.NewRecord([]string{patient})
 	}
 	return &gathering{
-		attempt: a, patient: patient, quoted: []byte(`"Patient/` + patient + `"`), asked: patients,
-		set: selection.NewRecord(all), record: selection.NewRecord(mine), first: selection.NewRecord(mine),
+		attempt: a, patient: patient, quoted: []byte(`"Patient/` + patient + `"`), asked: all.patients,
+		set: all.record.More(), record: mine.More(), first: mine.More(),
 		seen: map[fhir.ID]bool{}, binary: map[fhir.ID]bool{}, going: map[fhir.ID][]int64{}, types: map[string]job.Erased{}, shares: map[fhir.ID]bool{},
 	}
 }

@@ -34,10 +34,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"firebreak/fhir"
+	"firebreak/fhir/selection"
 	"firebreak/operations/job"
 	"firebreak/store"
 	"firebreak/store/files"
@@ -123,10 +126,18 @@ type Config struct {
 type Purge struct {
 	cfg Config
 
-	mu   sync.Mutex
-	last map[string]bool // the patients of the job that was asked for last
-	of   string          // its id
+	mu    sync.Mutex
+	meant map[string]*meant // by the ids of jobs that were asked for lately
 }
+
+// meant are the patients of a job.
+type meant struct {
+	patients map[string]bool
+	record   *selection.Record // of all of them: it does not grow
+}
+
+// maxMeant is of how many jobs the patients are kept.
+const maxMeant = 8
 
 // New makes a Purge.
 func New(cfg Config) *Purge {
@@ -146,7 +157,7 @@ func New(cfg Config) *Purge {
 		cfg.Record = func(context.Context, job.Event) error { return nil }
 	}
 	cfg.Store = politely(cfg.Store, cfg.Requests)
-	return &Purge{cfg: cfg}
+	return &Purge{cfg: cfg, meant: map[string]*meant{}}
 }
 
 // The phases of a job.
@@ -226,13 +237,13 @@ func patientOf(u job.Unit) (string, error) {
 	return a.Patient, nil
 }
 
-// patients are those of the attempt's job. They do not change once its units
-// were planned.
-func (a attempt) patients(ctx context.Context) (map[string]bool, error) {
+// everyone are the patients of the attempt's job. They do not change once its
+// units were planned, so they are read once, and not for each of thousands.
+func (a attempt) everyone(ctx context.Context) (*meant, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.of == a.job.ID {
-		return a.last, nil
+	if m := a.meant[a.job.ID]; m != nil {
+		return m, nil
 	}
 	all := map[string]bool{}
 	err := a.units(ctx, a.job, func(u job.Unit, _ did) error {
@@ -243,10 +254,24 @@ func (a attempt) patients(ctx context.Context) (map[string]bool, error) {
 		all[p] = true
 		return err
 	})
-	if err == nil {
-		a.last, a.of = all, a.job.ID
+	if err != nil {
+		return nil, err
 	}
-	return all, err
+	if len(a.meant) >= maxMeant {
+		clear(a.meant)
+	}
+	m := &meant{all, selection.NewRecord(slices.Collect(maps.Keys(all)))}
+	a.meant[a.job.ID] = m
+	return m, nil
+}
+
+// patients are the ids of everyone.
+func (a attempt) patients(ctx context.Context) (map[string]bool, error) {
+	m, err := a.everyone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m.patients, nil
 }
 
 // plans makes one unit for each patient, numbered in their order, and the last,

@@ -5,12 +5,13 @@ import (
 
 	"firebreak/fhir"
 	"firebreak/fhir/search"
+	"firebreak/fhir/selection"
 	"firebreak/store"
 )
 
 // again finds what is to be done to resources that the ledger has entries of.
 func (r replaying) again(ctx context.Context, ids []fhir.ID) (*gathering, error) {
-	g := r.gathering(map[string]bool{}, "")
+	g := r.gathering(&meant{map[string]bool{}, selection.NewRecord(nil)}, "")
 	var partly []fhir.ID
 	for _, id := range ids {
 		if r.known(id).Detached > 0 {

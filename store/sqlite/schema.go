@@ -19,7 +19,7 @@ type migration struct {
 
 // migrations bring a database from version i to i+1. One that has landed is
 // never changed; the last one's number is the schema's version.
-var migrations = []migration{{schema1, nil}, {schema2, nil}, {schema3, linkHistory}, {schema4, nil}, {schema5, nil}, {schema6, nil}}
+var migrations = []migration{{schema1, nil}, {schema2, nil}, {schema3, linkHistory}, {schema4, nil}, {schema5, nil}, {schema6, nil}, {schema7, nil}}
 
 const schema1 = `
 CREATE TABLE tenant (
