@@ -32,9 +32,12 @@ const toldBy = "child: "
 // order is what a child is to do.
 type order struct {
 	storage
-	Load  []string // paths to load; none: serve
-	Point int64    // of its fault; 0: none
-	Call  string   // after which it dies; "": none
+	Load   []string // paths to load; none: serve
+	Ledger string   // of what is purged; "": none
+	Point  int64    // of its fault; 0: none
+	// Call is the first call that it dies after; with "before " at its beginning
+	// the one that it dies before. "": none.
+	Call string
 	// Hold is the call after whose first return the work waits until it is
 	// broken off; from there on points count. "": none.
 	Hold    string
@@ -88,7 +91,7 @@ const sharedLease = time.Second
 // a fault, its calls and file operations are places to die.
 func newTiny(ctx context.Context, o order, f *fault) (*Server, error) {
 	opts := serving{storage: o.storage, Listen: "127.0.0.1:0", MaxResource: 1 << 20, Grace: time.Second, Audit: "off"}
-	opts.Ledger = killedLedger(o.storage)
+	opts.Ledger, opts.SigningKeys = o.Ledger, killedKeys(o.storage)
 	st, err := openStore(ctx, opts.storage)
 	if err != nil {
 		return nil, err
@@ -101,7 +104,11 @@ func newTiny(ctx context.Context, o order, f *fault) (*Server, error) {
 		st, dir = faultyStore{st, f}, faultyFiles{dir, f}
 	}
 	log := newLog(os.Stderr, "warn", "text")
-	s, err := assemble(ctx, opts, log, st, dir)
+	seen, err := newObservation(ctx, opts.watching, log)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	s, err := (&Server{opts: opts, log: log, store: st, files: dir, seen: seen, via: f.viaLedger}).assembled(ctx)
 	if err != nil {
 		return nil, err
 	}

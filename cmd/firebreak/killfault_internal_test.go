@@ -19,7 +19,7 @@ import (
 // behind it comes after the same call.
 type fault struct {
 	point  int64  // 0: none
-	call   string // or after the first call of this name; "": none
+	call   string // or after the first call of this name, or "before " it; "": none
 	hold   string // the call after whose first return points begin to count; "": they count from the start
 	refuse string // the unit whose first erasures fail; "": none
 	late   string // the call that waits until the last unit of a purge begins; "": none
@@ -43,7 +43,10 @@ func (f *fault) at(call string) (after func()) {
 	case 2 * n:
 		return func() { f.die("after", call) }
 	}
-	if call == f.call {
+	switch f.call {
+	case "before " + call:
+		f.die("before", call)
+	case call:
 		return func() { f.die("after", call) }
 	}
 	return func() {}

@@ -78,13 +78,23 @@ func steps(t *testing.T, points, few int64) (some []int64) {
 	first, step := int64(1), int64(1)
 	if !torture() {
 		step = max(1, points/few) | 1 // odd: before and after calls in turn
-		first += rand.Int64N(step)
+		first += rand.Int64N(min(step, max(points, 1)))
 	}
 	t.Logf("%d points; every %dth from %d", points, step, first)
 	for p := first; p <= points; p += step {
 		some = append(some, p)
 	}
 	return some
+}
+
+// some are the calls after or before which a scenario dies: all of them in the
+// long form.
+func some(t *testing.T, calls []string, few int64) (those []string) {
+	t.Helper()
+	for _, p := range steps(t, int64(len(calls)), few) {
+		those = append(those, calls[p-1])
+	}
+	return those
 }
 
 // opened opens a place as a server does; done closes it.

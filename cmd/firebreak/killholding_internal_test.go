@@ -12,11 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// ofHolding purges all that the caller owns, who owns the wards.
-func ofHolding() purgeCall {
-	return purgeCall{path: "/$purge", key: "of a holding", body: `{"resourceType":"Parameters"}`}
-}
-
 // others is what another client owns: it names what goes, and stays.
 const others = `{"resourceType":"Observation","id":"others","status":"final","subject":{"reference":"Patient/ada"},"valueString":"another's"}`
 
@@ -32,9 +27,9 @@ func (tpl purgeTemplate) withOthers(t *testing.T) purgeTemplate {
 	return tpl
 }
 
-// recoverHolding has a child end the purge that others were killed at. Nothing
-// of the owner's must be left, and all of another's as it was.
-func (k *purging) recoverHolding() {
+// recoverHolding is recover for the purge of a holding. Nothing of the owner's
+// must be left, and all of another's as it was.
+func (k *purging) recoverHolding() versions {
 	k.Helper()
 	c, base, ok := k.serves(order{})
 	if !ok || !k.kickoff(base) {
@@ -64,33 +59,12 @@ func (k *purging) recoverHolding() {
 	if j.State != job.Succeeded || tally.Erased != truth.Erased {
 		k.Errorf("the job is %s, and %+v were erased, not %+v", j.State, tally.Erased, truth.Erased)
 	}
+	k.certified(st, truth)
+	k.entered(st, left)
 	if names := holding(k.T, k.place.Data); len(names) > 0 {
 		k.Errorf("on disk: %q", names)
 	}
-}
-
-// diesAt has a child work at the purge until it dies after the first call of a
-// name, or is done.
-func (k *purging) diesAt(call string) *victim {
-	k.Helper()
-	c, base, ok := k.serves(order{Call: call})
-	defer c.end()
-	if !ok || !k.kickoff(base) {
-		return c
-	}
-	ended, stop := k.looks.watch(base, k.status)
-	defer stop()
-	for {
-		select {
-		case <-ended:
-			return c
-		case line, ok := <-c.told:
-			if !ok {
-				return c
-			}
-			c.hears(line)
-		}
-	}
+	return left
 }
 
 func TestAPurgeOfAHoldingGoesOnAfterAKillAtAnyCall(t *testing.T) {
@@ -117,25 +91,28 @@ func holdingsKilledAtAnyCall(t *testing.T, g ground, few int64, calls ...string)
 	tpl := newPurgeTemplate(t, g, 0).withOthers(t)
 	k := tpl.purge(t, ofHolding())
 	points := 2 * k.disturb(strike{}).calls
-	k.recoverHolding()
+	k.recover()
+	undisturbed := k
 	if points == 0 {
 		t.Fatal("there is nowhere to die")
 	}
 	for _, call := range calls {
 		t.Run("the first "+call, func(t *testing.T) {
+			t.Parallel()
 			k := tpl.purge(t, ofHolding())
-			if c := k.diesAt(call); !strings.Contains(c.died, call) {
-				t.Errorf("the child died %q", c.died)
-			}
-			k.recoverHolding()
+			k.diesAt(call)
+			k.recover()
+			k.saysAs(undisturbed)
 		})
 	}
 	for _, p := range steps(t, points, few) {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			t.Parallel()
 			k := tpl.purge(t, ofHolding())
 			c := k.disturb(strike{point: p})
 			t.Logf("the child died %q", strings.TrimSpace(c.died))
-			k.recoverHolding()
+			k.recover()
+			k.saysAs(undisturbed)
 		})
 	}
 }

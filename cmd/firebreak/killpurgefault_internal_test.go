@@ -21,7 +21,8 @@ type byWatcher struct{}
 // unseen marks the polls of purges.
 func unseen(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		polled := strings.Contains(r.URL.Path, "/Patient-bulk-purge/") || strings.HasSuffix(r.URL.Path, "/result")
+		path := r.URL.Path
+		polled := strings.Contains(path, "/Patient-bulk-purge/") || strings.Contains(path, purgePath+"/") || strings.HasSuffix(path, "/result")
 		if polled && r.Method == http.MethodGet {
 			r = r.WithContext(context.WithValue(r.Context(), byWatcher{}, true))
 		}
@@ -116,6 +117,11 @@ func (s faultyStore) Certify(ctx context.Context, f store.Fence, number int64, d
 	return s.Store.Certify(ctx, f, number, doc)
 }
 
+func (s faultyStore) Certificate(ctx context.Context, t store.Tenant, id string) (store.Certificate, error) {
+	defer s.fault.asked(ctx, "Certificate")()
+	return s.Store.Certificate(ctx, t, id)
+}
+
 func (s faultyStore) Certificates(ctx context.Context, t store.Tenant, before int64, n int) ([]store.Certificate, error) {
 	defer s.fault.at("Certificates")()
 	return s.Store.Certificates(ctx, t, before, n)
@@ -139,4 +145,19 @@ func (s faultyStore) UnitsOf(ctx context.Context, t store.Tenant, id, after stri
 func (s faultyStore) Voided(ctx context.Context, t store.Tenant, id string) ([]job.Part, error) {
 	defer s.fault.at("Voided")()
 	return s.Store.Voided(ctx, t, id)
+}
+
+func (s faultyStore) HeldAmong(ctx context.Context, t store.Tenant, at time.Time, patients []string) ([]store.Held, error) {
+	defer s.fault.at("HeldAmong")()
+	return s.Store.HeldAmong(ctx, t, at, patients)
+}
+
+func (s faultyStore) List(ctx context.Context, t store.Tenant, who store.Owner, before string, n int) ([]job.Job, error) {
+	defer s.fault.asked(ctx, "List")()
+	return s.Store.List(ctx, t, who, before, n)
+}
+
+func (s faultyStore) Untell(ctx context.Context, now time.Time) error {
+	defer s.fault.at("Untell")()
+	return s.Store.Untell(ctx, now)
 }

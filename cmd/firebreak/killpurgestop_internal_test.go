@@ -178,7 +178,7 @@ func (k *purging) listed(base string) {
 	k.Error("the cancelled purge does not end")
 }
 
-func TestAPurgeThatFailedForOnePatientIsTriedAgainForThatOneAlone(t *testing.T) {
+func TestAPurgeThatFailedForOnePatientIsTriedAgainForThatOneAloneThoughKilled(t *testing.T) {
 	t.Parallel()
 	purgesRetried(t, onSQLite())
 }

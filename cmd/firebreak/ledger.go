@@ -36,7 +36,7 @@ func (s *Server) joinLedger(ctx context.Context) error {
 	if err := outside(o.Data, o.Ledger); err != nil {
 		return err
 	}
-	l, err := ledger.Open(o.Ledger, ledger.MayMake)
+	l, err := ledger.OpenVia(o.Ledger, ledger.MayMake, s.via)
 	if err != nil {
 		return err
 	}

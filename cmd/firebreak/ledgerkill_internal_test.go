@@ -3,14 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
 
-	"firebreak/auth"
 	"firebreak/fhir"
-	"firebreak/fhir/selection"
 	"firebreak/operations/job"
 	"firebreak/operations/ledger"
 	"firebreak/store"
@@ -152,71 +149,6 @@ func TestAReplayGoesOnAfterAKillAtAnyWrite(t *testing.T) {
 			r.T = t
 			r.look("after the replay", r.gone())
 			r.serves(t)
-		})
-	}
-}
-
-// killedLedger is the ledger of a child on a place; where instances share a
-// store, they have none here.
-func killedLedger(place storage) string {
-	if place.Store != "" {
-		return ""
-	}
-	return place.Data + "-ledger"
-}
-
-// enterOr is enter, each call of which is a place to die.
-func (s *Server) enterOr(f *fault) func(context.Context, store.Tenant, store.Tick, []fhir.ID, bool) error {
-	enter := s.enter()
-	if enter == nil || f == nil {
-		return enter
-	}
-	return func(ctx context.Context, t store.Tenant, at store.Tick, ids []fhir.ID, entire bool) error {
-		defer f.at("Enter")()
-		return enter(ctx, t, at, ids, entire)
-	}
-}
-
-// Reserve comes between what is before an entry and the entry.
-func (s faultyStore) Reserve(ctx context.Context, l store.Ledger) error {
-	defer s.fault.at("Reserve")()
-	return s.Store.Reserve(ctx, l)
-}
-
-// entered asserts that the ledger of a place has what is gone, whatever became
-// of the processes that entered it.
-func entered(t *testing.T, place storage, gone []fhir.ID) {
-	t.Helper()
-	path := killedLedger(place)
-	if path == "" {
-		return
-	}
-	l, err := ledger.Open(path, ledger.MustExist)
-	if err != nil {
-		t.Fatal(err)
-	}
-	entries, err := l.Lookup()
-	if err := errors.Join(err, l.Close()); err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range gone {
-		if entries.Of(auth.DefaultTenant, id).Erased == 0 {
-			t.Errorf("%s is gone, and not in the ledger", id)
-		}
-	}
-}
-
-// A crash between two steps of an entry is no restored backup: the server comes
-// up, the purge goes on, and all of it is entered.
-func TestAServerComesUpAfterAKillBetweenTheStepsOfAnEntry(t *testing.T) {
-	tpl := newPurgeTemplate(t, onSQLite(), 0, selection.System)
-	for _, call := range []string{"Announce for 1-000001", "Reserve", "Enter", "Erase for 1-000001"} {
-		t.Run("after "+call, func(t *testing.T) {
-			k := tpl.purge(t, ofThree("of a list"))
-			if c := k.disturb(strike{call: call}); c.died == "" {
-				t.Fatal("the child did not die")
-			}
-			afterPurge(t, tpl.before, k.recover())
 		})
 	}
 }

@@ -44,6 +44,8 @@ type Server struct {
 	operator *operator
 	keys     *keyring       // of certificates; nil: there are none
 	ledger   *ledger.Ledger // nil: there is none
+	// via is by way of what the ledger uses its file; nil: of nothing else.
+	via func(ledger.File) ledger.File
 }
 
 // newID makes an id that cannot be guessed, in order of time.

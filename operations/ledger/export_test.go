@@ -9,23 +9,23 @@ func (l *Ledger) Fault(f func(what string) error) { l.f = faulty{l.f, f} }
 
 // faulty is a file that may fail.
 type faulty struct {
-	file
+	File
 	f func(what string) error
 }
 
 // WriteAt writes half of b, if it is to fail.
 func (x faulty) WriteAt(b []byte, at int64) (int, error) {
 	if err := x.f("write"); err != nil {
-		n, _ := x.file.WriteAt(b[:len(b)/2], at)
+		n, _ := x.File.WriteAt(b[:len(b)/2], at)
 		return n, err
 	}
-	return x.file.WriteAt(b, at)
+	return x.File.WriteAt(b, at)
 }
 
-// Sync is file.
+// Sync is File.
 func (x faulty) Sync() error {
 	if err := x.f("sync"); err != nil {
 		return err
 	}
-	return x.file.Sync()
+	return x.File.Sync()
 }

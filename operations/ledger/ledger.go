@@ -70,8 +70,8 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("ledger: %s is damaged at byte %d (record %d); put back a copy of it", e.Path, e.Offset, e.Number)
 }
 
-// file is what is needed of *os.File.
-type file interface {
+// File is what a ledger needs of the file that it is in. An *os.File is one.
+type File interface {
 	io.ReaderAt
 	io.WriterAt
 	Truncate(size int64) error
@@ -83,7 +83,7 @@ type file interface {
 // many goroutines at once.
 type Ledger struct {
 	path  string
-	f     file
+	f     File
 	id    string
 	salt  [idSize]byte
 	key   []byte
@@ -113,6 +113,12 @@ const (
 // with ".key" behind. What a crash left of a record at its end is cut off. Any
 // other record that is not what was written is a *DamageError.
 func Open(path string, m Make) (*Ledger, error) {
+	return OpenVia(path, m, nil)
+}
+
+// OpenVia is Open for a ledger that reads and writes its file by way of what via
+// makes of it, such as one that fails when it is to. nil: of nothing else.
+func OpenVia(path string, m Make, via func(File) File) (*Ledger, error) {
 	flags := os.O_RDWR
 	if m == MayMake {
 		flags |= os.O_CREATE
@@ -122,6 +128,9 @@ func Open(path string, m Make) (*Ledger, error) {
 		return nil, fmt.Errorf("ledger: open: %w", err)
 	}
 	l := &Ledger{path: path, f: f, turn: make(chan struct{}, 1)}
+	if via != nil {
+		l.f = via(f)
+	}
 	if err := l.open(f, m); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

@@ -109,15 +109,20 @@ func (s unplugged) End(ctx context.Context, f store.Fence, e job.UnitEnd) error 
 	return err
 }
 
-// work runs an engine until the job has ended, or until stopped is closed; then
-// the store is closed first, as nothing writes to it without power.
+// work is workWith exports.
 func (x *cutExport) work(dir files.Files, stopped <-chan struct{}, unplug func()) {
+	x.Helper()
+	x.workWith(map[string]engine.Handler{export.Kind: x.export(dir)}, stopped, unplug)
+}
+
+// workWith runs an engine until the job has ended, or until stopped is closed;
+// then the store is closed first, as nothing writes to it without power.
+func (x *cutExport) workWith(handlers map[string]engine.Handler, stopped <-chan struct{}, unplug func()) {
 	x.Helper()
 	ctx, cancel := context.WithCancel(x.Context())
 	defer cancel()
 	e := engine.New(engine.Config{
-		Store: unplugged{x.store}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Workers: 1,
-		Handlers: map[string]engine.Handler{export.Kind: x.export(dir)},
+		Store: unplugged{x.store}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Workers: 1, Handlers: handlers,
 	})
 	done := make(chan struct{})
 	go func() { defer close(done); e.Run(ctx) }()

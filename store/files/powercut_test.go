@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"firebreak/operations/ledger"
 	"firebreak/store/files"
 )
 
@@ -19,7 +20,8 @@ var errOff = errors.New("the power is off")
 // mortal is a disk whose power can be cut. It works on the real one, and knows
 // of each file how much of it was synced, and of each directory which entries
 // were. What was not synced when the power is cut may be there afterwards or
-// not: each file's end, each entry made, replaced or removed, for itself.
+// not: each file's end, or some of it, each entry made, replaced or removed, for
+// itself.
 type mortal struct {
 	real files.Disk
 	root *inode // a directory that was there long before
@@ -30,6 +32,49 @@ type mortal struct {
 	cutAt int           // the operation that finds the power cut; 0: none
 	cut   chan struct{} // closed when it does
 	off   chan struct{} // closed when those who wait are to be told so
+}
+
+// cutFrom has the power cut at an operation, counted from now.
+func (m *mortal) cutFrom(at int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cutAt = m.ops + at
+}
+
+// dead tells whether the power was cut.
+func (m *mortal) dead() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cutAt > 0 && m.ops >= m.cutAt
+}
+
+// adopt takes what was below the root before into the books: all of it is on
+// disk.
+func (m *mortal) adopt(names ...string) error {
+	for _, name := range names {
+		i, err := adopted(filepath.Join(m.path, name))
+		if err != nil {
+			return err
+		}
+		m.root.entries[name], m.root.onDisk[name] = i, i
+	}
+	return nil
+}
+
+func adopted(path string) (*inode, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil { // it is a file
+		b, err := os.ReadFile(path)
+		return &inode{data: b, synced: len(b)}, err
+	}
+	dir := newDirectory()
+	for _, e := range entries {
+		if dir.entries[e.Name()], err = adopted(filepath.Join(path, e.Name())); err != nil {
+			return nil, err
+		}
+	}
+	dir.onDisk = maps.Clone(dir.entries)
+	return dir, nil
 }
 
 // inode is a file or a directory.
@@ -171,6 +216,36 @@ func (h *mortalHandle) Sync() error {
 	return h.m.do(h.Handle.Sync, func() { h.file.synced = len(h.file.data) })
 }
 
+// ledger is the file of a ledger, which is in the books, on this disk.
+func (m *mortal) ledger(f ledger.File) ledger.File {
+	return mortalLedger{f, m, m.root.entries["ledger"]}
+}
+
+type mortalLedger struct {
+	ledger.File
+	m    *mortal
+	file *inode
+}
+
+func (l mortalLedger) WriteAt(b []byte, at int64) (n int, err error) {
+	err = l.m.do(func() (err error) { n, err = l.File.WriteAt(b, at); return err }, func() {
+		l.file.data = append(l.file.data[:at], b...) // it only ever writes behind what it has
+		l.file.synced = min(l.file.synced, int(at))
+	})
+	return n, err
+}
+
+func (l mortalLedger) Truncate(size int64) error {
+	return l.m.do(func() error { return l.File.Truncate(size) }, func() {
+		l.file.data = l.file.data[:size]
+		l.file.synced = min(l.file.synced, int(size))
+	})
+}
+
+func (l mortalLedger) Sync() error {
+	return l.m.do(l.File.Sync, func() { l.file.synced = len(l.file.data) })
+}
+
 // fate decides, of one thing that was not synced, whether it is kept.
 type fate func() bool
 
@@ -224,14 +299,25 @@ func (i *inode) restore(path string, kept fate) error {
 // write makes a file or a directory anew.
 func (i *inode) write(path string, kept fate) error {
 	if i.entries == nil {
-		end := i.synced
-		if kept() {
-			end = len(i.data)
-		}
-		return os.WriteFile(path, bytes.Clone(i.data[:end]), 0o600)
+		return os.WriteFile(path, i.left(kept), 0o600)
 	}
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return i.restore(path, kept)
+}
+
+// left is what there is of a file: of what was not synced all, half, as many
+// zeros, or nothing.
+func (i *inode) left(kept fate) []byte {
+	rest := len(i.data) - i.synced
+	switch {
+	case kept():
+		return bytes.Clone(i.data)
+	case kept():
+		return bytes.Clone(i.data[:i.synced+rest/2])
+	case kept():
+		return append(bytes.Clone(i.data[:i.synced]), make([]byte, rest)...)
+	}
+	return bytes.Clone(i.data[:i.synced])
 }
