@@ -44,6 +44,7 @@ func (o options) steps() []step {
 		{rows: list("create create-p50 create-p99"), run: (*bench).creates},
 		{rows: list("instances-load"), run: (*bench).instancesLoad, own: true, instances: true},
 		{rows: list("large-load large-load-rss large-export large-export-rss"), run: (*bench).large, own: true},
+		{rows: list("preview preview-bytes"), run: (*bench).previews},
 		{rows: list("purge purge-outcome purge-beside purge-writes purge-writes-max purge-reads-p99 purge-patient purge-patient-sync purge-rss"), run: (*bench).purges},
 		{rows: list("purge-holding purge-holding-end purge-holding-read purge-read purge-list purge-list-accepted"), run: (*bench).holdings},
 	}

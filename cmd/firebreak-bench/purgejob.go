@@ -32,7 +32,11 @@ func (p purging) bulk(ctx context.Context, patients []string) (done purged, err 
 		return done, err
 	}
 	began := time.Now()
-	client, err := exporting{p.bench, p.server}.client(impatient(began))
+	wait := impatient(began)
+	if len(patients) > 1 { // it takes so long that polls would be traffic to make way for
+		wait = seldom
+	}
+	client, err := exporting{p.bench, p.server}.client(wait)
 	if err != nil {
 		return done, err
 	}

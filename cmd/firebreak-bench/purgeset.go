@@ -165,12 +165,7 @@ func (p purgeSet) last(copies int) purgeSet {
 		return p
 	}
 	r := newRenamer(copies - 1)
-	rename := func(ids []string) (out []string) {
-		for _, id := range ids {
-			out = append(out, r.id(id))
-		}
-		return out
-	}
+	rename := r.all
 	renamed := map[string][]fhir.ID{}
 	for patient, ids := range p.resources {
 		var of []fhir.ID

@@ -126,3 +126,11 @@ func (b *bench) writeCopy(path string, number int) (err error) {
 	}
 	return out.Flush()
 }
+
+// all are other ids.
+func (r renamer) all(ids []string) (out []string) {
+	for _, id := range ids {
+		out = append(out, r.id(id))
+	}
+	return out
+}
