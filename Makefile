@@ -69,6 +69,7 @@ test-openid: ## run the tests with a real OpenID provider (needs node, npm and i
 .PHONY: test-s3
 test-s3: $(VERSITYGW_BIN) ## run the tests with a real S3 server, installed into .tools/ if missing
 	FIREBREAK_TEST_S3GW=$(VERSITYGW_BIN) go test -count=1 ./store/files/...
+	FIREBREAK_TEST_S3GW=$(VERSITYGW_BIN) go test -count=1 -run OnS3 ./cmd/firebreak
 
 # A mongod on the path or a program in FIREBREAK_TEST_MONGODB_CTL serves every
 # test; what FIREBREAK_TEST_MONGODB_URI names serves those that kill nothing.

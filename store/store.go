@@ -293,8 +293,9 @@ type Units interface {
 	// losses and reason, and those that were claimed before need not wait for a
 	// RunAt. Attempts count on, so that no fence from before holds; what was
 	// erased and noted stays. It returns the job as it then stands. job.ErrTransition: the job cannot be tried
-	// again, and nothing was written.
-	Retry(ctx context.Context, t Tenant, jobID string, now time.Time) (job.Job, error)
+	// again. ErrLimit: so many others of its kind are under way, counted as
+	// Create counts them. Then nothing was written.
+	Retry(ctx context.Context, t Tenant, jobID string, now time.Time, l Limit) (job.Job, error)
 	// Tally counts the units of a job, and has reasons of those that failed
 	// first. One whose lease has run out counts as
 	// queued. What was erased it counts of all units, ended or not.

@@ -42,7 +42,7 @@ func holdingTask(x *purge.Purge) opshttp.Task {
 	return opshttp.Task{
 		Kind: purge.HoldingKind, Name: "$purge", Status: purgePath + "/:job", Live: true,
 		Routes:  []opshttp.TaskRoute{{Path: purgePath, Async: true}},
-		Kickoff: kickoffHolding(x, false), MayRetry: x.MayRetryHolding, Result: x.HoldingProgress,
+		Kickoff: kickoffHolding(x, false), MayRetry: x.MayRetryHolding, Limit: x.Limit(purge.HoldingKind), Result: x.HoldingProgress,
 	}
 }
 
@@ -50,7 +50,7 @@ func holdingTask(x *purge.Purge) opshttp.Task {
 func bulkPurge(x *purge.Purge) opshttp.Beside {
 	kickoff := kickoffHolding(x, true)
 	return opshttp.Beside{
-		Kind: purge.HoldingKind, Path: besideR4 + purgePath, Show: x.Bulk, Name: purge.UUID, ID: purge.JobID,
+		Kind: purge.HoldingKind, Path: besideR4 + purgePath, Show: x.Bulk, Name: purge.UUID, ID: purge.JobID, Limit: x.Limit(purge.HoldingKind),
 		Kickoff: func(ctx context.Context, p auth.Principal, c opshttp.TaskCall) (job.Job, error) {
 			j, err := kickoff(ctx, p, c)
 			return j, asUUID(err)

@@ -38,6 +38,14 @@ type heldStore struct {
 	store.Store
 	erasing chan struct{} // gets a value when an erasure begins
 	erase   atomic.Pointer[func(ctx context.Context) error]
+	retry   atomic.Pointer[func()] // is called before each retry; nil: nothing is
+}
+
+func (h *heldStore) Retry(ctx context.Context, t store.Tenant, id string, now time.Time, l store.Limit) (job.Job, error) {
+	if before := h.retry.Load(); before != nil {
+		(*before)()
+	}
+	return h.Store.Retry(ctx, t, id, now, l)
 }
 
 func (h *heldStore) Erase(ctx context.Context, f store.Fence, vs []store.VersionRef, of ...string) (store.Erased, error) {

@@ -106,8 +106,18 @@ func makeKeys(path string) error {
 	})
 }
 
-// rotateKeys adds a key to those of a file.
+// rotateKeys adds a key to those of a file. Nobody else does so meanwhile: each
+// waits for the lock beside the file.
 func rotateKeys(path string) (certificate.Keys, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return certificate.Keys{}, err
+	}
+	release, err := lockFile(path + ".lock")
+	if err != nil {
+		return certificate.Keys{}, err
+	}
+	defer release()
 	keys, err := readKeys(path)
 	if err == nil {
 		keys, err = keys.Rotated()

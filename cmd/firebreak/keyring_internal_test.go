@@ -78,6 +78,34 @@ func TestARunningServerTakesRotatedKeys(t *testing.T) {
 	}
 }
 
+func TestOfManyThatRotateAtOnceEachAddsItsKey(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	before := openedKeys(t, path).kids()
+	link := filepath.Join(t.TempDir(), "link.json")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	const many = 16
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			var out bytes.Buffer
+			if code := run(t.Context(), []string{"keys", "rotate", "--file", []string{path, link}[i%2]}, &out, &out); code != exitOK {
+				t.Error(code, out.String())
+			}
+		})
+	}
+	all.Wait()
+	kids := openedKeys(t, path).kids()
+	if len(kids) != 1+many || kids[0] != before[0] {
+		t.Errorf("after %d rotations there are %d keys: %v", many, len(kids), kids)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is %v, %v", info, err)
+	}
+}
+
 func TestKeysThatCannotBeReadLeaveThoseOfBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	k := openedKeys(t, path)

@@ -117,7 +117,7 @@ func newTiny(ctx context.Context, o order, f *fault) (*Server, error) {
 	exports := export.New(cfg)
 	purges := purge.New(purge.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID,
-		Server: audit.Client, Sweep: exports.SweepErased, Parts: exports.EachPart, Holders: export.Holders, Certify: s.certify(), Enter: s.enterOr(f),
+		Server: audit.Client, Sweep: exports.SweepErased, Parts: exports.EachPart, Holders: export.Holders, Certify: s.certify(), Ledger: s.enteringOr(f),
 	})
 	work := engine.Config{
 		Store: s.store, Now: time.Now, Log: log, Workers: o.Workers,

@@ -9,6 +9,7 @@ import (
 	"firebreak/fhir"
 	"firebreak/fhir/selection"
 	"firebreak/operations/ledger"
+	"firebreak/operations/purge"
 	"firebreak/store"
 )
 
@@ -62,16 +63,29 @@ func (x *faultyLedger) Truncate(size int64) error {
 	return x.File.Truncate(size)
 }
 
-// enterOr is enter, each call of which is a place to die.
-func (s *Server) enterOr(f *fault) func(context.Context, store.Tenant, store.Tick, []fhir.ID, bool) error {
-	enter := s.enter()
-	if enter == nil || f == nil {
-		return enter
+// dyingLedger is a ledger each call of which is a place to die.
+type dyingLedger struct {
+	purge.Ledger
+	fault *fault
+}
+
+func (l dyingLedger) Enter(ctx context.Context, t store.Tenant, at store.Tick, ids []fhir.ID, entire bool) ([]int64, error) {
+	defer l.fault.at("Enter")()
+	return l.Ledger.Enter(ctx, t, at, ids, entire)
+}
+
+func (l dyingLedger) Revoke(ctx context.Context, numbers []int64) error {
+	defer l.fault.at("Revoke")()
+	return l.Ledger.Revoke(ctx, numbers)
+}
+
+// enteringOr is entering, with places to die.
+func (s *Server) enteringOr(f *fault) purge.Ledger {
+	l := s.entering()
+	if l == nil || f == nil {
+		return l
 	}
-	return func(ctx context.Context, t store.Tenant, at store.Tick, ids []fhir.ID, entire bool) error {
-		defer f.at("Enter")()
-		return enter(ctx, t, at, ids, entire)
-	}
+	return dyingLedger{l, f}
 }
 
 // Ledgers is what a server holds its ledger against.

@@ -132,9 +132,9 @@ func (s faultyStore) Note(ctx context.Context, f store.Fence, total job.Erased, 
 	return s.Store.Note(ctx, f, total, result)
 }
 
-func (s faultyStore) Retry(ctx context.Context, t store.Tenant, id string, now time.Time) (job.Job, error) {
+func (s faultyStore) Retry(ctx context.Context, t store.Tenant, id string, now time.Time, l store.Limit) (job.Job, error) {
 	defer s.fault.at("Retry")()
-	return s.Store.Retry(ctx, t, id, now)
+	return s.Store.Retry(ctx, t, id, now, l)
 }
 
 func (s faultyStore) UnitsOf(ctx context.Context, t store.Tenant, id, after string, n int) ([]job.Unit, error) {

@@ -7,9 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"firebreak/fhir"
 	"firebreak/operations/ledger"
-	"firebreak/store"
+	"firebreak/operations/purge"
 )
 
 // ledgering are the options of the ledger of what was purged.
@@ -101,10 +100,10 @@ func resolved(path string) string {
 	return path
 }
 
-// enter is what purges enter what they erase by; nil without a ledger.
-func (s *Server) enter() func(context.Context, store.Tenant, store.Tick, []fhir.ID, bool) error {
+// entering is the ledger as purges know it; nil without one.
+func (s *Server) entering() purge.Ledger {
 	if s.ledger == nil {
 		return nil
 	}
-	return s.ledger.Enter
+	return s.ledger
 }

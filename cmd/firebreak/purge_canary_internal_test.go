@@ -110,18 +110,25 @@ func round(t *testing.T, g ground, seed uint64) {
 			}
 		}
 		w.holds(0)
-		order := w.rand.Perm(n)
-		groups := [][]int{order[:1], order[1:3]}
-		for step, patients := range groups {
-			w.after(fmt.Sprintf("seed %d, step %d", seed, step), patients, "detach")
-		}
-		w.afterGroup(fmt.Sprintf("seed %d, the Group", seed), order[3:])
+		w.purgeInTurn(fmt.Sprintf("seed %d", seed))
 	})
 	if t.Failed() {
 		return
 	}
 	w.T = t
 	w.look("after the server has ended", all(n))
+}
+
+// purgeInTurn purges all patients, each by an operation that fits, and checks
+// everything after each.
+func (w *world) purgeInTurn(when string) {
+	w.Helper()
+	order := w.rand.Perm(len(w.canaries))
+	last := len(order) - 1
+	for step, patients := range [][]int{order[:1], order[1:last]} {
+		w.after(fmt.Sprintf("%s, step %d", when, step), patients, "detach")
+	}
+	w.afterGroup(when+", the Group", order[last:])
 }
 
 // after purges patients and checks everything.

@@ -40,6 +40,7 @@ type world struct {
 	exports  []exportedBefore
 	said     string // by the last purge
 	alone    bool   // Patients are not linked, and not deleted
+	server   string // the directory of the S3 server that has the files of exports; "": there is none
 }
 
 // thing is a resource as it must be: its versions, the earliest first.
@@ -340,20 +341,28 @@ func (w *world) found(i int) (at []string) {
 			}
 		}
 	}
-	w.ok(filepath.WalkDir(w.place.Data, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		look(strings.TrimPrefix(path, w.place.Data), b)
-		look("the name of", []byte(path))
-		return err
-	}))
+	w.ok(lookBelow(w.place.Data, look))
+	if w.server != "" {
+		w.ok(lookBelow(w.server, look))
+	}
 	if w.place.Store != "" {
 		w.ok(eachDocument(context.Background(), w.place.Store, look))
 	}
 	look("the log", []byte(w.log.String()))
 	return at
+}
+
+// lookBelow calls look with each file of a directory, and with its path.
+func lookBelow(dir string, look func(string, []byte)) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		look(strings.TrimPrefix(path, dir), b)
+		look("the name of", []byte(path))
+		return err
+	})
 }
 
 // eachDocument calls look with each document of a database.

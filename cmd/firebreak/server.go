@@ -147,7 +147,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	purges := purge.New(purge.Config{
 		Store: s.store, Files: s.files, Now: time.Now, NewID: newID, NewBatchID: newULID, Lifetime: s.opts.PurgeLifetime,
 		Server: audit.Client, Sweep: sweepErased(exports), Parts: exports.EachPart, Holders: export.Holders, Tell: s.opts.AnnouncePurged, Record: s.record(),
-		Requests: s.traffic.lately, Certify: s.certify(), Enter: s.enter(),
+		Requests: s.traffic.lately, Certify: s.certify(), Ledger: s.entering(),
 	})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Now: time.Now, Log: s.log, Workers: s.opts.Workers,
@@ -292,11 +292,11 @@ func purgeTasks(x *purge.Purge) []opshttp.Task {
 	tasks := []opshttp.Task{
 		holdingTask(x),
 		{
-			Kind: purge.Kind, Name: "$purge", Status: "/jobs/:job/result", Kickoff: kickoff, Result: x.Outcome,
+			Kind: purge.Kind, Name: "$purge", Status: "/jobs/:job/result", Kickoff: kickoff, Result: x.Outcome, Limit: x.Limit(purge.Kind),
 			Routes: []opshttp.TaskRoute{{Name: ofPatient, Path: "/Patient/:id/$purge"}, {Name: ofGroup, Path: "/Group/:id/$purge"}},
 		},
 		{
-			Kind: purge.BulkKind, Name: "$bulk-purge", Status: "/Patient-bulk-purge/:job", Live: true, Kickoff: kickoff, Result: x.Progress,
+			Kind: purge.BulkKind, Name: "$bulk-purge", Status: "/Patient-bulk-purge/:job", Live: true, Kickoff: kickoff, Result: x.Progress, Limit: x.Limit(purge.BulkKind),
 			Routes: []opshttp.TaskRoute{{Name: ofList, Path: "/Patient/$bulk-purge", AsyncOnly: true}},
 		},
 	}

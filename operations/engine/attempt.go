@@ -64,10 +64,12 @@ func (e *Engine) finish(ctx context.Context, u job.Unit, f store.Fence, end job.
 }
 
 // settleDone settles the jobs of which units have succeeded, but those that are
-// at work here: these are when that has ended.
+// at work here: these are when that has ended. It goes on when ctx has ended.
 func (e *Engine) settleDone(ctx context.Context) {
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), ending)
+	defer done()
 	for _, j := range e.takeDone() {
-		e.settle(ctx, j.tenant, j.id)
+		e.settle(last, j.tenant, j.id)
 	}
 }
 

@@ -140,9 +140,7 @@ func (e *Engine) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	defer func() {
 		workers.Wait()
-		last, done := context.WithTimeout(context.WithoutCancel(ctx), ending)
-		defer done()
-		e.settleDone(last)
+		e.settleDone(ctx)
 	}()
 	workers.Go(func() { e.sweeps(ctx) })
 	hints := e.cfg.Store.Watch(ctx)

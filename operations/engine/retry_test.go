@@ -8,13 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"firebreak/store"
+
 	"firebreak/operations/engine"
 	"firebreak/operations/job"
 )
 
 func (b *bench) retry(id string) {
 	b.Helper()
-	j, err := b.store.Retry(b.Context(), north, id, b.clock.Now())
+	j, err := b.store.Retry(b.Context(), north, id, b.clock.Now(), store.Limit{})
 	b.ok(err)
 	if j.State != job.Queued || j.Retries == 0 {
 		b.Fatalf("after the retry: %+v", j)

@@ -22,6 +22,7 @@ const (
 // batch is entries that are written and synced together.
 type batch struct {
 	entries []entry
+	first   int64         // the number of the first of them, when it was written
 	done    chan struct{} // is closed when it was written, or could not be
 	err     error
 }
@@ -30,58 +31,93 @@ type batch struct {
 // erased: all of them, or those that say something of others that go. When it
 // returns, they are on disk. Those who call it at the same time share a sync.
 // Entering something again adds no meaning. After an error nothing may be
-// erased; the call may be made again.
-func (l *Ledger) Enter(ctx context.Context, t store.Tenant, at store.Tick, ids []fhir.ID, entire bool) error {
+// erased; the call may be made again. It returns the numbers of the entries, one
+// for each resource, in their order.
+func (l *Ledger) Enter(ctx context.Context, t store.Tenant, at store.Tick, ids []fhir.ID, entire bool) ([]int64, error) {
 	what := detached
 	if entire {
 		what = erased
 	}
-	for page := range slices.Chunk(ids, maxBatch) {
-		es := make([]entry, len(page))
-		for i, id := range page {
-			es[i] = entry{mac(l.key, t, id), at, what}
-		}
-		if err := l.enter(ctx, es); err != nil {
-			return err
-		}
+	es := make([]entry, len(ids))
+	for i, id := range ids {
+		es[i] = entry{mac(l.key, t, id), at, what}
 	}
-	return nil
+	return l.enterAll(ctx, es)
 }
 
-// enter adds entries to a batch, and waits until somebody has written that; the
-// first of those who wait writes for all.
-func (l *Ledger) enter(ctx context.Context, es []entry) error {
-	b := l.add(es)
+// Revoke takes entries back, by their numbers: nothing was erased for them, and
+// nothing will be. What other entries say of the same resources stands, from
+// before and from after. When it returns, that is on disk.
+func (l *Ledger) Revoke(ctx context.Context, numbers []int64) error {
+	numbers = slices.Sorted(slices.Values(numbers))
+	var es []entry
+	for from := 0; from < len(numbers); {
+		to := from + 1
+		for to < len(numbers) && numbers[to] <= numbers[to-1]+1 {
+			to++
+		}
+		es = append(es, revocation(numbers[from], numbers[to-1]))
+		from = to
+	}
+	_, err := l.enterAll(ctx, es)
+	return err
+}
+
+func (l *Ledger) enterAll(ctx context.Context, es []entry) ([]int64, error) {
+	numbers := make([]int64, 0, len(es))
+	for page := range slices.Chunk(es, maxBatch) {
+		first, err := l.enter(ctx, page)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			numbers = append(numbers, first+int64(i))
+		}
+	}
+	return numbers, nil
+}
+
+// enter adds entries to a batch, waits until somebody has written that, and
+// returns the number of the first of them; the first of those who wait writes
+// for all.
+func (l *Ledger) enter(ctx context.Context, es []entry) (first int64, err error) {
+	b, before := l.add(es)
 	select {
 	case <-b.done:
-		return b.err
+		return b.first + before, b.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return 0, ctx.Err()
 	case l.turn <- struct{}{}:
 	}
 	defer func() { <-l.turn }()
-	if b.isDone() {
-		return b.err
+	if !b.isDone() {
+		l.finish(ctx, b)
 	}
+	return b.first + before, b.err
+}
+
+// finish writes a batch, of which nobody adds to it any more.
+func (l *Ledger) finish(ctx context.Context, b *batch) {
 	l.mu.Lock()
 	if l.pending == b {
 		l.pending = nil
 	}
 	l.mu.Unlock()
-	b.err = l.write(ctx, b.entries)
+	b.first, b.err = l.write(ctx, b.entries)
 	close(b.done)
-	return b.err
 }
 
-// add has entries written with the others that wait.
-func (l *Ledger) add(es []entry) *batch {
+// add has entries written with the others that wait; before are how many of
+// them.
+func (l *Ledger) add(es []entry) (b *batch, before int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.pending == nil || len(l.pending.entries)+len(es) > maxBatch {
 		l.pending = &batch{done: make(chan struct{})}
 	}
+	before = int64(len(l.pending.entries))
 	l.pending.entries = append(l.pending.entries, es...)
-	return l.pending
+	return l.pending, before
 }
 
 func (b *batch) isDone() bool {
@@ -96,22 +132,23 @@ func (b *batch) isDone() bool {
 // errNotJoined is what happens before Join.
 var errNotJoined = errors.New("ledger: it was not held against a store")
 
-// write reserves numbers for entries, and writes them. That one of those who
-// wait for it gives up does not end it.
-func (l *Ledger) write(ctx context.Context, es []entry) error {
+// write reserves numbers for entries, writes them, and returns the first of the
+// numbers. That one of those who wait for it gives up does not end it.
+func (l *Ledger) write(ctx context.Context, es []entry) (first int64, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if l.store == nil {
-		return errNotJoined
+		return 0, errNotJoined
 	}
 	if err := l.settle(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	l.asked = store.Ledger{ID: l.id, From: l.last, To: l.last + int64(len(es))}
 	if err := l.reserve(ctx); err != nil {
-		return err
+		return 0, err
 	}
-	return l.append(es)
+	first = l.last + 1
+	return first, l.append(es)
 }
 
 // settle brings the file to where the store was asked to take it for: after a

@@ -48,7 +48,7 @@ func TestManyThatEnterAtTheSameTimeShareSyncs(t *testing.T) {
 	for i := range many {
 		all.Go(func() {
 			about.Done()
-			if err := l.Enter(context.Background(), "north", 1, patients(i, i+1), true); err != nil {
+			if err := tryEnter(t, l, 1, patients(i, i+1), true); err != nil {
 				t.Error(err)
 			}
 		})
@@ -92,9 +92,9 @@ func TestAfterAFailureAtAnyStepTheNextEntryIsWhole(t *testing.T) {
 				}
 				return nil
 			})
-			is(t, l.Enter(t.Context(), "north", 1, patients(2, 7), true), failure)
+			is(t, tryEnter(t, l, 1, patients(2, 7), true), failure)
 			fails = false
-			err := l.Enter(t.Context(), "north", 2, patients(7, 9), true)
+			err := tryEnter(t, l, 2, patients(7, 9), true)
 			if step == "sync" {
 				is(t, err, failure) // nobody knows what is on disk
 			} else {
@@ -122,7 +122,7 @@ func TestWhatTheStoreDoesNotReserveIsNotWritten(t *testing.T) {
 	path, st := filepath.Join(t.TempDir(), "ledger"), newStore(t, t.TempDir())
 	l := opened(t, path)
 	ok(t, l.Join(t.Context(), refusing{st, store.ErrTransient}, false))
-	is(t, l.Enter(t.Context(), "north", 1, patients(0, 1), true), store.ErrTransient)
+	is(t, tryEnter(t, l, 1, patients(0, 1), true), store.ErrTransient)
 	lastIs(t, l, 0)
 	if info, err := os.Stat(path); err != nil || info.Size() != headerSize {
 		t.Errorf("the file has %d bytes, %v", info.Size(), err)
@@ -190,7 +190,7 @@ func TestADatabaseThatIsRestoredUnderTheServerIsFoundByTheNextEntry(t *testing.T
 	ok(t, l.Join(t.Context(), under, false))
 	enter(t, l, 1, patient(0))
 	under.Store = restored
-	is(t, l.Enter(t.Context(), "north", 2, patients(1, 2), true), store.ErrConflict)
+	is(t, tryEnter(t, l, 2, patients(1, 2), true), store.ErrConflict)
 	lastIs(t, l, 1)
 }
 

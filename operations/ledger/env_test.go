@@ -72,7 +72,17 @@ func patients(from, to int) (out []fhir.ID) {
 
 func enter(t *testing.T, l *ledger.Ledger, at store.Tick, ids ...fhir.ID) {
 	t.Helper()
-	ok(t, l.Enter(t.Context(), "north", at, ids, true))
+	ok(t, tryEnter(t, l, at, ids, true))
+}
+
+// tryEnter enters resources of the north.
+func tryEnter(t testing.TB, l *ledger.Ledger, at store.Tick, ids []fhir.ID, entire bool) error {
+	t.Helper()
+	numbers, err := l.Enter(t.Context(), "north", at, ids, entire)
+	if err == nil && len(numbers) != len(ids) {
+		err = fmt.Errorf("of %d entries there are %d numbers", len(ids), len(numbers))
+	}
+	return err
 }
 
 // has asserts what a ledger has of the patients below a number.

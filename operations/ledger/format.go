@@ -25,8 +25,10 @@ const (
 	headerSize = 64
 )
 
-// A record, big-endian: HMAC, tick, kind, three zeros, and a checksum of these,
-// of the record's number and of the ledger's id.
+// A record, big-endian: HMAC, tick, kind, two zeros, and a checksum of these, of
+// the record's number and of the ledger's id. One that revokes has in the place
+// of the HMAC the numbers of the first and the last record that it revokes, and
+// zeros.
 const (
 	macSize    = 32
 	recordSize = 48
@@ -35,13 +37,16 @@ const (
 	sumAt      = recordSize - 4
 )
 
-// kind is what a record says.
-type kind byte
+// kind is what a record says. Programs from before records could be revoked know
+// its first byte only. To them one that revokes is empty: so they take what was
+// revoked for erased, and nothing that was erased for kept.
+type kind uint16
 
 const (
-	erased   kind = 1 // nothing of the resource up to the tick is left
-	detached kind = 2 // of the versions up to the tick those went that are of, or name, what was erased
-	empty    kind = 3 // nothing
+	erased   kind = 0x0100 // nothing of the resource up to the tick is left
+	detached kind = 0x0200 // of the versions up to the tick those went that are of, or name, what was erased
+	empty    kind = 0x0300 // nothing
+	revoking kind = 0x0301 // that the entries of some records came to nothing
 )
 
 type entry struct {
@@ -117,7 +122,8 @@ func (l *Ledger) appendRecord(b []byte, number int64, e entry) []byte {
 	start := len(b)
 	b = append(b, e.mac[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.at))
-	b = append(b, byte(e.kind), 0, 0, 0)
+	b = binary.BigEndian.AppendUint16(b, uint16(e.kind))
+	b = append(b, 0, 0)
 	return binary.BigEndian.AppendUint32(b, l.sum(number, b[start:]))
 }
 
@@ -137,8 +143,28 @@ func (l *Ledger) record(b []byte, number int64) (e entry, ok bool) {
 	}
 	copy(e.mac[:], b)
 	e.at = store.Tick(binary.BigEndian.Uint64(b[tickAt:]))
-	e.kind = kind(b[kindAt])
-	return e, e.kind >= erased && e.kind <= empty
+	e.kind = kind(binary.BigEndian.Uint16(b[kindAt:]))
+	switch e.kind {
+	case erased, detached, empty:
+		return e, true
+	case revoking:
+		from, to := e.revoked()
+		return e, 1 <= from && from <= to && to < number
+	}
+	return e, false
+}
+
+// revocation is an entry that revokes the records from one number to another.
+func revocation(from, to int64) entry {
+	e := entry{kind: revoking}
+	binary.BigEndian.PutUint64(e.mac[:], uint64(from))
+	binary.BigEndian.PutUint64(e.mac[8:], uint64(to))
+	return e
+}
+
+// revoked is what a revocation revokes.
+func (e entry) revoked() (from, to int64) {
+	return int64(binary.BigEndian.Uint64(e.mac[:])), int64(binary.BigEndian.Uint64(e.mac[8:]))
 }
 
 // readThrough looks at all records and cuts off what a crash left at the end:

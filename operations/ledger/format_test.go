@@ -50,8 +50,8 @@ func TestOfOneResourceTheLatestEntryOfEachSortCounts(t *testing.T) {
 	l := joined(t, filepath.Join(t.TempDir(), "ledger"), newStore(t, t.TempDir()))
 	enter(t, l, 9, patient(0))
 	enter(t, l, 5, patient(0), patient(1))
-	ok(t, l.Enter(t.Context(), "north", 12, patients(0, 1), false))
-	ok(t, l.Enter(t.Context(), "north", 11, patients(0, 1), false))
+	ok(t, tryEnter(t, l, 12, patients(0, 1), false))
+	ok(t, tryEnter(t, l, 11, patients(0, 1), false))
 	has(t, l, 2, func(i int) ledger.Entry { return []ledger.Entry{{Erased: 9, Detached: 12}, {Erased: 5}}[i] })
 	lastIs(t, l, 5)
 }
@@ -209,7 +209,7 @@ func BenchmarkOpenAMillionEntries(b *testing.B) {
 	if err := l.Join(b.Context(), noStore{}, false); err != nil {
 		b.Fatal(err)
 	}
-	if err := errors.Join(l.Enter(b.Context(), "north", 1, patients(0, 1_000_000), true), l.Close()); err != nil {
+	if err := errors.Join(tryEnter(b, l, 1, patients(0, 1_000_000), true), l.Close()); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {

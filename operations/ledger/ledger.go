@@ -7,7 +7,8 @@
 // The file is a header and then records of one size, which are only added. A
 // record has the HMAC-SHA-256 of tenant, type and id, the tick up to which
 // versions were erased, what was done, and a checksum that its number is part
-// of. Records are numbered from 1; an entry is a record, and so is an empty one.
+// of. Records are numbered from 1; an entry is a record, and so are an empty one
+// and one that revokes others.
 //
 // # With the store
 //
@@ -21,9 +22,13 @@
 //   - a ledger that has less than it had when the store last reserved was put
 //     in the place of a later one: ErrLost.
 //
-// An entry is harmless that nothing was erased for, as a purge goes on until
-// it has; but for a purge that was stopped between the two. Then the few
-// resources that it was at are taken for purged when the ledger is replayed.
+// An entry is harmless that nothing was erased for, as a purge goes on until it
+// has. What keeps a purge from that, a hold that was set between the two, has it
+// revoke the entry: with another record, which names its number. So what others
+// have entered of the same resource stands. Only where the process ends between
+// the two, or the store does not answer, and the purge is then stopped for good,
+// nobody revokes: the few resources that it was at are taken for purged when the
+// ledger is replayed.
 package ledger
 
 import (

@@ -14,7 +14,8 @@ type Entry struct {
 	Detached store.Tick // nothing up to here that is of, or names, what was erased
 }
 
-// Lookup is all entries of a ledger, as they were when it was made. Its methods
+// Lookup is all entries of a ledger that were not revoked, as they were when it
+// was made. Its methods
 // may be called from many goroutines at once.
 type Lookup struct {
 	key []byte
@@ -29,7 +30,7 @@ type known struct {
 // Lookup reads all entries. It takes 48 bytes of memory for each.
 func (l *Ledger) Lookup() (*Lookup, error) {
 	n := l.Last()
-	all := make([]known, 0, n)
+	all := make([]known, n) // by number; zero: nothing
 	err := l.each(n, func(number int64, b []byte) error {
 		e, ok := l.record(b, number)
 		if !ok {
@@ -37,9 +38,12 @@ func (l *Ledger) Lookup() (*Lookup, error) {
 		}
 		switch e.kind {
 		case erased:
-			all = append(all, known{e.mac, Entry{Erased: e.at}})
+			all[number-1] = known{e.mac, Entry{Erased: e.at}}
 		case detached:
-			all = append(all, known{e.mac, Entry{Detached: e.at}})
+			all[number-1] = known{e.mac, Entry{Detached: e.at}}
+		case revoking:
+			from, to := e.revoked()
+			clear(all[from-1 : to])
 		case empty:
 		}
 		return nil
@@ -47,6 +51,7 @@ func (l *Ledger) Lookup() (*Lookup, error) {
 	if err != nil {
 		return nil, err
 	}
+	all = slices.DeleteFunc(all, func(k known) bool { return k.Entry == Entry{} })
 	slices.SortFunc(all, func(a, b known) int { return bytes.Compare(a.mac[:], b.mac[:]) })
 	return &Lookup{l.key, merged(all)}, nil
 }

@@ -22,9 +22,10 @@ import (
 type Beside struct {
 	Kind string // of its jobs
 	Path string // where it is started: "/r4/$purge"; a job is below that, by its id
-	// Kickoff and MayRetry are as those of a Task.
+	// Kickoff, MayRetry and Limit are as those of a Task.
 	Kickoff  func(ctx context.Context, p auth.Principal, c TaskCall) (job.Job, error)
 	MayRetry func(ctx context.Context, p auth.Principal, j job.Job) error
+	Limit    store.Limit
 	// Show renders a job; status: in answer to anything but its kick-off.
 	Show func(ctx context.Context, j job.Job, status bool) ([]byte, error)
 	// Name is how clients call a job, and ID which job they call so; "" for none.
@@ -117,7 +118,7 @@ func (h besideHandler) retry(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if j, err = h.again(c, j, h.task.MayRetry); err != nil {
+	if j, err = h.again(c, j, h.task.Limit, h.task.MayRetry); err != nil {
 		return err
 	}
 	return h.show(c, j, true)

@@ -10,6 +10,7 @@ import (
 	"firebreak/fhir"
 	"firebreak/operations/job"
 	"firebreak/operations/opshttp"
+	"firebreak/store"
 
 	"github.com/tidwall/gjson"
 )
@@ -21,7 +22,7 @@ func newBeside(t *testing.T, may func() error) *chores {
 	w := newChores(t, 0)
 	cfg := opshttp.Config{Store: w.store, Now: w.now, MaxBody: most, Record: w.record}
 	opshttp.RegisterBeside(w.echo, cfg, opshttp.Beside{
-		Kind: diary, Path: "/other/$diary", Kickoff: w.kickoff(diary), Name: strings.ToLower,
+		Kind: diary, Path: "/other/$diary", Kickoff: w.kickoff(diary), Limit: store.Limit{PerOwner: 1}, Name: strings.ToLower,
 		ID: func(name string) string {
 			if name != strings.ToLower(name) {
 				return ""
@@ -74,6 +75,25 @@ func TestATaskBesideTheBaseIsCancelledAndGoesOn(t *testing.T) {
 	w.plain("poll at the end", w.do(get, path), `{"is":"succeeded","asked":true}`)
 	w.is("retry of what succeeded", w.do(put, path), 409, "conflict")
 	w.body("below the base", w.do(get, "/fhir/Patient-diary/01JOB00001"), 200, shown(job.Succeeded, 1, 1))
+}
+
+// Who is asked before finds nothing in the way, and then another is faster.
+func TestARetryThatAnotherWasFasterThanNamesIt(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	w := newBeside(t, func() error {
+		if asked++; asked == 1 {
+			return nil
+		}
+		return fhir.Errorf(fhir.Conflict, "the other is under way")
+	})
+	mine := auth.Principal{Tenant: auth.DefaultTenant, Client: "me"}
+	id := w.of(diary, mine, job.Job.Start, fail)
+	w.of(diary, mine)
+	r := w.do(put, "/other/$diary/"+strings.ToLower(id))
+	if w.is("retry", r, 409, "conflict"); gjson.Get(r.Body.String(), "issue.0.diagnostics").Str != "the other is under way" || asked != 2 {
+		t.Errorf("asked %d times, it is %s", asked, r.Body)
+	}
 }
 
 func TestWhatIsNotThereBesideTheBaseIsAbsent(t *testing.T) {

@@ -33,11 +33,15 @@ type Task struct {
 	// Result is the resource that shows how far a job is, or what it did, as
 	// JSON. It is asked of a job in any state, but of none that is dismissed.
 	Result func(ctx context.Context, j job.Job) ([]byte, error)
-	// MayRetry refuses to have a job tried again; nil: whoever owns it may.
+	// MayRetry refuses to have a job tried again; nil: whoever owns it may. It is
+	// asked once more when the limit refused, and may then say what is in the way.
 	MayRetry func(ctx context.Context, p auth.Principal, j job.Job) error
 	// Preview is a task without routes that Kickoff may start instead, as a
 	// client may ask to be shown first. It is registered by itself. nil: none.
 	Preview *Task
+	// Limit is how many jobs may be under way when one is tried again: what
+	// Kickoff holds new ones to.
+	Limit store.Limit
 }
 
 // TaskRoute is a way to kick a task off.
@@ -216,7 +220,7 @@ func (h taskHandler) retry(c echo.Context) error {
 	case verdict == job.Pending:
 		return fhir.Errorf(fhir.Conflict, "the job is under way; only one that has failed can be tried again")
 	}
-	if _, err := h.again(c, j, h.task.MayRetry); err != nil {
+	if _, err := h.again(c, j, h.task.Limit, h.task.MayRetry); err != nil {
 		return err
 	}
 	c.Response().Header().Set("Content-Location", h.statusURL(c, j))
@@ -225,35 +229,41 @@ func (h taskHandler) retry(c echo.Context) error {
 
 // again has a job that has ended tried again, if the caller may and that is
 // recorded.
-func (h ofKind) again(c echo.Context, j job.Job, may func(context.Context, auth.Principal, job.Job) error) (job.Job, error) {
+func (h ofKind) again(c echo.Context, j job.Job, l store.Limit, may func(context.Context, auth.Principal, job.Job) error) (job.Job, error) {
 	ctx := c.Request().Context()
-	if may != nil {
-		if err := may(ctx, auth.PrincipalOf(ctx), j); err != nil {
-			return j, busy(err)
-		}
+	if may == nil {
+		may = func(context.Context, auth.Principal, job.Job) error { return nil }
+	}
+	if err := may(ctx, auth.PrincipalOf(ctx), j); err != nil {
+		return j, busy(err)
 	}
 	e := h.event(c, job.Retried)
 	e.Job = j.ID
 	if err := h.record(ctx, e); err != nil {
 		return j, err
 	}
-	now, err := h.Store.Retry(ctx, store.Tenant(j.Tenant), j.ID, h.Now())
+	now, err := h.Store.Retry(ctx, store.Tenant(j.Tenant), j.ID, h.Now(), l)
+	if errors.Is(err, store.ErrLimit) { // another was faster, and can be named now
+		if named := may(ctx, auth.PrincipalOf(ctx), j); named != nil {
+			err = named
+		}
+	}
 	if err != nil {
-		return j, h.notRetried(ctx, e, err)
+		return j, h.notRetried(c, e, err)
 	}
 	return now, nil
 }
 
 // notRetried records that a retry came to nothing, and words why.
-func (h ofKind) notRetried(ctx context.Context, e job.Event, err error) error {
+func (h ofKind) notRetried(c echo.Context, e job.Event, err error) error {
 	e.Refused, e.Detail = true, "the job was not tried again"
-	if notRecorded := h.record(ctx, e); notRecorded != nil {
+	if notRecorded := h.record(c.Request().Context(), e); notRecorded != nil {
 		return notRecorded
 	}
 	if errors.Is(err, job.ErrTransition) {
 		return fhir.Errorf(fhir.Conflict, "the job is not a failed one any more; ask for its status with GET").Because(err)
 	}
-	return busy(err)
+	return refusedStart(c, err)
 }
 
 // cancel answers DELETE: the job is gone for its owner at once, and its work

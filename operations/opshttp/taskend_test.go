@@ -8,6 +8,7 @@ import (
 
 	"firebreak/auth"
 	"firebreak/operations/job"
+	"firebreak/store"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -159,7 +160,7 @@ func TestOfTwoRetriesAtOnceOneIsRefused(t *testing.T) {
 	id := w.of(chore, auth.Principal{Tenant: auth.DefaultTenant, Client: "me"}, job.Job.Start, fail)
 	w.recording = func(e job.Event) {
 		if !e.Refused {
-			_, err := w.store.Retry(t.Context(), auth.DefaultTenant, id, w.now())
+			_, err := w.store.Retry(t.Context(), auth.DefaultTenant, id, w.now(), store.Limit{})
 			w.ok(err)
 		}
 	}
@@ -168,6 +169,27 @@ func TestOfTwoRetriesAtOnceOneIsRefused(t *testing.T) {
 	refused := e
 	refused.Refused, refused.Detail = true, "the job was not tried again"
 	w.recorded("a retry that came too late", e, refused)
+}
+
+func TestARetryPastTheLimitIsPutOffAsAKickOffIs(t *testing.T) {
+	t.Parallel()
+	w := newChores(t, 0)
+	w.limit = store.Limit{PerOwner: 1}
+	id := w.of(chore, auth.Principal{Tenant: auth.DefaultTenant, Client: "me"}, job.Job.Start, fail)
+	w.async("/Patient/p/$chore")
+	w.events = nil
+	r := w.do(put, "/fhir/jobs/"+id+"/result")
+	e := job.Event{Act: job.Retried, Kind: chore, By: me, Job: id}
+	refused := e
+	refused.Refused, refused.Detail = true, "the job was not tried again"
+	w.recorded("a retry past the limit", e, refused)
+	kickoff := w.post("/Patient/p/$chore", "Prefer", "respond-async")
+	if w.is("retry", r, 429, "throttled"); r.Body.String() != kickoff.Body.String() || r.Header().Get("Retry-After") == "" {
+		t.Errorf("a retry is answered with %s, a kick-off with %s", dump(r), dump(kickoff))
+	}
+	if j, err := w.store.Peek(t.Context(), auth.DefaultTenant, id); err != nil || j.State != job.Failed {
+		t.Errorf("%+v, %v", j, err)
+	}
 }
 
 func TestJobsOfATaskThatAreNotThereLookLikeThoseOfAnExport(t *testing.T) {

@@ -67,7 +67,7 @@ func newChores(t *testing.T, wait time.Duration, between ...func(opshttp.Store) 
 		cfg.Store = f(cfg.Store)
 	}
 	waited := opshttp.Task{
-		Kind: chore, Name: "$chore", Status: "/jobs/:job/result", Result: w.result, Kickoff: w.kickoff(chore),
+		Kind: chore, Name: "$chore", Status: "/jobs/:job/result", Result: w.result, Kickoff: w.kickoff(chore), Limit: store.Limit{PerOwner: 1},
 		Routes: []opshttp.TaskRoute{{Name: "one", Path: "/Patient/:id/$chore"}, {Name: "group", Path: "/Group/:id/$chore"}},
 	}
 	live := opshttp.Task{

@@ -18,7 +18,7 @@ type book struct {
 	has map[fhir.ID]bool // entire
 }
 
-func (b book) enter(_ context.Context, _ store.Tenant, _ store.Tick, ids []fhir.ID, entire bool) error {
+func (b book) Enter(_ context.Context, _ store.Tenant, _ store.Tick, ids []fhir.ID, entire bool) ([]int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, id := range ids {
@@ -27,6 +27,11 @@ func (b book) enter(_ context.Context, _ store.Tenant, _ store.Tick, ids []fhir.
 		}
 		b.has[id] = entire
 	}
+	return make([]int64, len(ids)), nil
+}
+
+func (b book) Revoke(_ context.Context, numbers []int64) error {
+	b.Errorf("%d entries of what goes are revoked", len(numbers))
 	return nil
 }
 
@@ -59,7 +64,7 @@ func (b book) Commit(ctx context.Context, t store.Tenant, batch store.Batch) ([]
 func TestWhatGoesIsEnteredBeforeItGoes(t *testing.T) {
 	t.Parallel()
 	b := book{T: t, mu: new(sync.Mutex), has: map[fhir.ID]bool{}}
-	w := newWorldWith(t, func(st store.Store) store.Store { b.Store = st; return b }, purge.Config{Enter: b.enter})
+	w := newWorldWith(t, func(st store.Store) store.Store { b.Store = st; return b }, purge.Config{Ledger: b})
 	w.put(family...)
 	w.put(`{"resourceType":"Observation","id":"moved","status":"final","subject":{"reference":"Patient/kestrel"}}`)
 	w.put(`{"resourceType":"Observation","id":"moved","status":"final","subject":{"reference":"Patient/mother"}}`)

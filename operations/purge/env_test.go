@@ -68,7 +68,7 @@ func newWorldWith(t *testing.T, over func(store.Store) store.Store, want purge.C
 	t.Cleanup(func() { w.ok("close the store", w.store.Close()) })
 	w.exports = export.New(export.Config{Store: w.store, Files: w.files, Now: w.now, NewID: w.newID})
 	w.purge = purge.New(purge.Config{
-		Store: w.store, Files: w.files, Now: w.now, NewID: w.newID, NewBatchID: ulid.Make, Server: server, Tell: want.Tell, Requests: want.Requests, Certify: want.Certify, Enter: want.Enter,
+		Store: w.store, Files: w.files, Now: w.now, NewID: w.newID, NewBatchID: ulid.Make, Server: server, Tell: want.Tell, Requests: want.Requests, Certify: want.Certify, Ledger: want.Ledger,
 		Holders: export.Holders, Sweep: w.exports.SweepErased, Parts: w.exports.EachPart, Record: func(_ context.Context, e job.Event) error { w.told = append(w.told, e); return nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -80,7 +80,7 @@ func (w *world) stopped(j job.Job, says ...string) {
 // again has what failed tried again.
 func (w *world) again(j job.Job) job.Job {
 	w.Helper()
-	j, err := w.store.Retry(w.Context(), tenant, j.ID, w.now())
+	j, err := w.store.Retry(w.Context(), tenant, j.ID, w.now(), store.Limit{})
 	w.ok("try again", err)
 	return j
 }

@@ -49,11 +49,10 @@ func (x *Purge) KickoffHolding(ctx context.Context, p auth.Principal, c HoldingC
 	if err := auth.MayPurgeHolding(p, r.Types); err != nil {
 		return job.Job{}, err
 	}
-	limit := store.Limit{PerOwner: 1}
-	if r.Of != "" { // which shows the holds
-		limit = x.cfg.Limit
-	} else if err := x.unheldTenant(ctx, store.Tenant(p.Tenant)); err != nil {
-		return job.Job{}, err
+	if r.Of == "" { // a preview shows the holds
+		if err := x.unheldTenant(ctx, store.Tenant(p.Tenant)); err != nil {
+			return job.Job{}, err
+		}
 	}
 	j, _, err := x.begin(ctx, p, HoldingKind, c.Key, &r, &r.Plan, nil)
 	if err != nil {
@@ -64,15 +63,25 @@ func (x *Purge) KickoffHolding(ctx context.Context, p auth.Principal, c HoldingC
 			return job.Job{}, err
 		}
 	}
-	started, err := x.cfg.Store.Create(ctx, j, []job.Unit{unit(j, planUnit, planning, nil)}, limit)
+	started, err := x.cfg.Store.Create(ctx, j, []job.Unit{unit(j, planUnit, planning, nil)}, x.Limit(j.Kind))
 	if r.Of == "" && errors.Is(err, store.ErrLimit) {
 		err = x.underWay(ctx, j, err)
 	}
 	return started, err
 }
 
+// Limit is how many jobs of a kind may be under way when one is started or tried
+// again.
+func (x *Purge) Limit(kind string) store.Limit {
+	if kind == HoldingKind {
+		return store.Limit{PerOwner: 1}
+	}
+	return x.cfg.Limit
+}
+
 // MayRetryHolding answers nil if a principal may have a job of HoldingKind tried
-// again: it may start it, and no other one of its owner is under way.
+// again: it may start it, and no other one of its owner is under way just now. That
+// none comes to be so meanwhile is for Limit to see to.
 func (x *Purge) MayRetryHolding(ctx context.Context, p auth.Principal, j job.Job) error {
 	r, err := holdingOf(j)
 	if err == nil {

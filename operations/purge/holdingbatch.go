@@ -96,9 +96,6 @@ func (h holding) remove(ctx context.Context, ids []fhir.ID, what *did) (erased j
 	if err := h.voidWith(ctx, o.silent, o.whole...); err != nil {
 		return erased, err
 	}
-	if err := h.enter(ctx, o.ids, true); err != nil {
-		return erased, err
-	}
 	if erased, err = h.erase(ctx, o.resources); err != nil {
 		return erased, err
 	}
@@ -183,13 +180,14 @@ func (h holding) strike(ctx context.Context, gone []fhir.ID) error {
 func (h holding) erase(ctx context.Context, resources []going) (erased job.Erased, err error) {
 	var page []store.VersionRef
 	var of []string // on whose account the page goes
+	entered := &entering{done: map[fhir.ID]bool{}, entire: func(fhir.ID) bool { return true }}
 	flush := func(versions []store.VersionRef, of []string) error {
 		if len(versions) == 0 {
 			return nil
 		}
-		n, err := h.cfg.Store.Erase(ctx, h.fence, versions, of...)
+		n, err := h.eraseEntered(ctx, entered, versions, of)
 		erased = erased.Add(n)
-		return h.stopped(err)
+		return err
 	}
 	for _, r := range resources {
 		early, rest := r.parts()

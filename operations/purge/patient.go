@@ -253,12 +253,9 @@ func (a attempt) eraseAll(ctx context.Context, g *gathering, versions []store.Ve
 		if len(page) == 0 {
 			continue
 		}
-		if err := g.enterVersions(ctx, page); err != nil {
-			return err
-		}
-		n, err := a.cfg.Store.Erase(ctx, a.fence, page, of...)
+		n, err := a.eraseEntered(ctx, g.entering(), page, of)
 		if err != nil {
-			return a.stopped(err)
+			return err
 		}
 		g.count(page, n)
 	}

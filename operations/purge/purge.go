@@ -79,6 +79,18 @@ type Files interface {
 	Open(ctx context.Context, name string) (files.File, error)
 }
 
+// Ledger remembers what is erased, outside the store. Its methods may be called
+// from many goroutines at once.
+type Ledger interface {
+	// Enter makes durable which resources are going to be erased up to a tick:
+	// all of them (entire), or of them what says something of others that go. It
+	// returns the numbers of the entries, one for each resource, in their order.
+	// An error keeps the resources.
+	Enter(ctx context.Context, t store.Tenant, at store.Tick, ids []fhir.ID, entire bool) ([]int64, error)
+	// Revoke takes entries back, by their numbers: nothing was erased for them.
+	Revoke(ctx context.Context, numbers []int64) error
+}
+
 // Config says how purges are made; Store, Files, Now, NewID and NewBatchID must
 // be set.
 type Config struct {
@@ -88,7 +100,7 @@ type Config struct {
 	NewID      func() string // unguessable
 	NewBatchID func() ulid.ULID
 	Lifetime   time.Duration // how long what a job did can be asked for; 0: 7 days
-	Limit      store.Limit   // of purges under way
+	Limit      store.Limit   // of purges under way, but those of holdings
 	// Server owns the AuditEvents that the server itself made. They are never
 	// purged.
 	Server string
@@ -109,10 +121,8 @@ type Config struct {
 	// Requests tells how many requests there were in the last second or so.
 	// While there are many, purges use little of the machine. nil: none.
 	Requests func() int
-	// Enter makes durable, outside the store, which resources are going to be
-	// erased up to a tick: all of them (entire), or of them what says something
-	// of others that go. An error keeps them. nil: nobody is told.
-	Enter func(ctx context.Context, t store.Tenant, at store.Tick, ids []fhir.ID, entire bool) error
+	// Ledger is told of what is erased, before it is. nil: there is none.
+	Ledger Ledger
 	// Record is told of each job that did all it was to do. An error has it
 	// told again. nil: nobody is told.
 	Record func(ctx context.Context, e job.Event) error

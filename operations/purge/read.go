@@ -156,8 +156,13 @@ func (p *progress) found(id fhir.ID) {
 	}
 }
 
-func (p *progress) issues() (out []fhir.Issue) {
-	if p.Read < p.Bytes {
+// issues tell how far the reading of a job is, or came, and what it found.
+func (p *progress) issues(j job.Job) (out []fhir.Issue) {
+	switch {
+	case p.Read >= p.Bytes:
+	case shownState(j).Final():
+		out = append(out, inform("not every version of every resource was read for what was erased: it came to %d of %d MiB", p.Read>>20, p.Bytes>>20))
+	default:
 		out = append(out, inform("every version of every resource is being read for what was erased: %d of %d MiB so far", p.Read>>20, p.Bytes>>20))
 	}
 	for _, name := range p.Found {

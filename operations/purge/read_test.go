@@ -105,3 +105,46 @@ func TestAFullLookGoesOnWhereItWasCutOff(t *testing.T) {
 		t.Errorf("something was read twice: %+v", read)
 	}
 }
+
+// brokenOff is a store of which the scans from one on end as a test says.
+type brokenOff struct {
+	store.Store
+	after int64
+	scans *atomic.Int64
+	ends  func(ctx context.Context) error
+}
+
+func (c brokenOff) Scan(ctx context.Context, t store.Tenant, sel store.Selection, r store.Range, after store.Key, yield func(*store.Version) error) error {
+	if sel.Every && c.scans.Add(1) >= c.after {
+		return c.ends(ctx)
+	}
+	return c.Store.Scan(ctx, t, sel, r, after, yield)
+}
+
+func TestAFullLookThatDidNotEndIsToldOfInThePast(t *testing.T) {
+	t.Parallel()
+	const now, past = "is being read for what was erased", "not every version of every resource was read for what was erased: it came to 0 of 0 MiB"
+	full := []fhir.Parameter{{Name: "_verify", Value: "full"}}
+	reading, goOn := make(chan struct{}), make(chan struct{})
+	fails := func(context.Context) error {
+		close(reading)
+		<-goOn
+		return &job.Failure{Permanent: true, Reason: job.Reason{Code: "exception", Message: "the disk is gone"}}
+	}
+	c := brokenOff{after: 4, scans: new(atomic.Int64), ends: fails}
+	w := newWorldWith(t, func(s store.Store) store.Store { c.Store = s; return c }, purge.Config{})
+	w.put(family...)
+	j := w.start(purge.Call{Patient: "kestrel", Params: full})
+	<-reading
+	running, err := w.store.Peek(t.Context(), tenant, j.ID)
+	w.ok("look at the job", err)
+	w.says(w.outcome(running), now)
+	stopped, err := running.RequestCancel(w.now())
+	w.ok("stop the job", err)
+	for end, j := range map[string]job.Job{"stopped": stopped, "failed": func() job.Job { close(goOn); return w.ended(j) }()} {
+		said := w.outcome(j)
+		if w.says(said, past); strings.Contains(said, now) {
+			t.Errorf("a job that was %s says that it goes on: %s", end, said)
+		}
+	}
+}

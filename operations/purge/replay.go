@@ -39,7 +39,7 @@ type Replay struct {
 // NewReplay makes a Replay of what is known of each resource. Nothing that it
 // does is entered in a ledger.
 func NewReplay(cfg Config, of func(t store.Tenant, id fhir.ID) Known) *Replay {
-	cfg.Enter, cfg.Tell = nil, false
+	cfg.Ledger, cfg.Tell = nil, false
 	return &Replay{New(cfg), of}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,30 +22,65 @@ import (
 )
 
 // known is a ledger: what purges have entered.
-type known map[fhir.ID]purge.Known
+type known struct {
+	mu      sync.Mutex
+	entries []knownEntry // by number
+}
 
-func (k known) enter(_ context.Context, _ store.Tenant, at store.Tick, ids []fhir.ID, entire bool) error {
+type knownEntry struct {
+	id fhir.ID // zero: it was revoked
+	purge.Known
+}
+
+func (k *known) Enter(_ context.Context, _ store.Tenant, at store.Tick, ids []fhir.ID, entire bool) (numbers []int64, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for _, id := range ids {
-		one := k[id]
+		one := purge.Known{Detached: at}
 		if entire {
-			one.Erased = max(one.Erased, at)
-		} else {
-			one.Detached = max(one.Detached, at)
+			one = purge.Known{Erased: at}
 		}
-		k[id] = one
+		numbers = append(numbers, int64(len(k.entries)))
+		k.entries = append(k.entries, knownEntry{id, one})
+	}
+	return numbers, nil
+}
+
+func (k *known) Revoke(_ context.Context, numbers []int64) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, n := range numbers {
+		k.entries[n] = knownEntry{}
 	}
 	return nil
 }
 
-func (k known) of(t store.Tenant, id fhir.ID) purge.Known {
-	if t != tenant {
-		return purge.Known{}
+func (k *known) of(t store.Tenant, id fhir.ID) (all purge.Known) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, one := range k.entries {
+		if t == tenant && one.id == id {
+			all.Erased, all.Detached = max(all.Erased, one.Erased), max(all.Detached, one.Detached)
+		}
 	}
-	return k[id]
+	return all
+}
+
+// erases are the resources that a replay would take for erased.
+func (k *known) erases() map[string]bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := map[string]bool{}
+	for _, one := range k.entries {
+		if one.Erased > 0 {
+			out[one.id.String()] = true
+		}
+	}
+	return out
 }
 
 // replay replays a ledger, unit by unit, and returns what it erased.
-func (w *world) replay(k known) job.Erased {
+func (w *world) replay(k *known) job.Erased {
 	w.Helper()
 	x := purge.NewReplay(purge.Config{
 		Store: w.store, Files: w.files, Now: w.now, NewID: w.newID, NewBatchID: ulid.Make, Server: server,
@@ -77,12 +113,12 @@ func refOf(body string) string {
 
 // twins are a server that purges, with a ledger, and what a backup of it would
 // be from the time when it had these resources.
-func twins(t *testing.T, had ...string) (server, backup *world, k known) {
+func twins(t *testing.T, had ...string) (server, backup *world, k *known) {
 	t.Helper()
-	k = known{}
+	k = &known{}
 	backup = newWorld(t)
 	backup.put(had...)
-	server = newWorldWith(t, func(st store.Store) store.Store { return st }, purge.Config{Enter: k.enter})
+	server = newWorldWith(t, func(st store.Store) store.Store { return st }, purge.Config{Ledger: k})
 	server.put(had...)
 	return server, backup, k
 }
@@ -156,7 +192,7 @@ func TestAReplayLeavesWhatWasWrittenAfterThePurge(t *testing.T) {
 func TestAReplayOfNothingTouchesNothing(t *testing.T) {
 	t.Parallel()
 	_, backup, _ := twins(t, family...)
-	if n := backup.replay(known{}); n != (job.Erased{}) {
+	if n := backup.replay(&known{}); n != (job.Erased{}) {
 		t.Errorf("it erased %+v", n)
 	}
 	for _, body := range family {

@@ -92,7 +92,7 @@ func (x *Purge) Kickoff(ctx context.Context, p auth.Principal, c Call) (job.Job,
 			return job.Job{}, err
 		}
 	}
-	return x.cfg.Store.Create(ctx, j, us, x.cfg.Limit)
+	return x.cfg.Store.Create(ctx, j, us, x.Limit(j.Kind))
 }
 
 // begin makes the job of what is asked, with its instant, and gives the preview

@@ -115,7 +115,7 @@ func (s sum) issues(j job.Job) []fhir.Issue {
 		out = append(out, inform("at least %d resources were written after %s, when this purge was asked for, and stay; purge again to remove those of the patient", s.Since, j.TransactionTime.UTC().Format(time.RFC3339Nano)))
 	}
 	if s.Read != nil {
-		out = append(out, s.Read.issues()...)
+		out = append(out, s.Read.issues(j)...)
 	}
 	if j.State == job.Succeeded {
 		out = append(out, s.proof())

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,26 +20,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// gatewayBinary is the environment variable that names the binary of a
-// versitygw, for the tests of buckets.
-const gatewayBinary = "FIREBREAK_TEST_S3GW"
-
 // part is more than one part of a multipart upload.
 const part = 6 << 20
-
-// startGateway runs an S3 server until the test ends.
-func startGateway(t *testing.T) *filestest.Gateway {
-	t.Helper()
-	binary := os.Getenv(gatewayBinary)
-	switch {
-	case binary != "":
-		return filestest.StartGateway(t, binary)
-	case os.Getenv("CI") != "":
-		t.Fatalf("%s is not set: nothing may be skipped here; make test-engines sets it", gatewayBinary)
-	}
-	t.Skipf("%s is not set to the binary of a versitygw: make test-engines installs one and sets it", gatewayBinary)
-	return nil
-}
 
 // bucket is a Bucket with helpers that fail the test.
 type bucket struct {
@@ -95,7 +76,7 @@ func (b bucket) wantNames(folder string, want ...string) {
 }
 
 func TestABucketKeepsWhatFilesPromises(t *testing.T) {
-	g := startGateway(t)
+	g := filestest.StartGateway(t)
 	var made atomic.Int32
 	filestest.Run(t, func(t testing.TB) filestest.Opener {
 		address := g.Bucket(t, fmt.Sprintf("bucket-%d", made.Add(1)), "a/prefix")
@@ -110,7 +91,7 @@ func TestABucketKeepsWhatFilesPromises(t *testing.T) {
 }
 
 func TestPlacesInOneBucketDoNotMeet(t *testing.T) {
-	g := startGateway(t)
+	g := filestest.StartGateway(t)
 	whole, one, two := openBucket(t, g.Bucket(t, "shared", "")), openBucket(t, g.Bucket(t, "shared", "one")), openBucket(t, g.Bucket(t, "shared", "two"))
 	one.put("job/a", "1")
 	ids := map[string]bool{}
@@ -129,7 +110,7 @@ func TestPlacesInOneBucketDoNotMeet(t *testing.T) {
 }
 
 func TestAWriteThatTheServerDoesNotSurviveIsAnErrorAndNoFile(t *testing.T) {
-	g := startGateway(t)
+	g := filestest.StartGateway(t)
 	b := openBucket(t, g.Bucket(t, "killed", ""))
 	b.put("job/old", "old")
 	small, err := b.Create(t.Context(), "job/small")
@@ -169,7 +150,7 @@ func TestAWriteThatTheServerDoesNotSurviveIsAnErrorAndNoFile(t *testing.T) {
 }
 
 func TestAFileOfWhichTheUploadIsAbortedCannotBeCommitted(t *testing.T) {
-	p := newProxy(t, startGateway(t))
+	p := newProxy(t, filestest.StartGateway(t))
 	b := p.bucket(t, "aborted")
 	sent := p.answered(http.MethodPut)
 	removed := b.begin(t.Context(), "job/a")
@@ -191,7 +172,7 @@ func TestAFileOfWhichTheUploadIsAbortedCannotBeCommitted(t *testing.T) {
 }
 
 func TestAContextThatEndsEndsWritingAndReading(t *testing.T) {
-	b := openBucket(t, startGateway(t).Bucket(t, "ended", ""))
+	b := openBucket(t, filestest.StartGateway(t).Bucket(t, "ended", ""))
 	b.put("job/old", strings.Repeat("x", 4*part))
 	ctx, cancel := context.WithCancel(t.Context())
 	f, err := b.Open(ctx, "job/old")
@@ -220,7 +201,7 @@ func TestAContextThatEndsEndsWritingAndReading(t *testing.T) {
 
 // A server that does not answer holds a Write up until the context ends.
 func TestAContextThatEndsEndsAWriteThatWaits(t *testing.T) {
-	p := newProxy(t, startGateway(t))
+	p := newProxy(t, filestest.StartGateway(t))
 	b := p.bucket(t, "waiting")
 	held, release := make(chan struct{}), make(chan struct{})
 	defer close(release)

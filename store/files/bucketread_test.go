@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"firebreak/store/files"
+	"firebreak/store/files/filestest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -28,7 +29,7 @@ func random(size int) string {
 
 // A download is what package opshttp makes of a file.
 func TestADownloadAsksForNoMoreThanItSends(t *testing.T) {
-	p := newProxy(t, startGateway(t))
+	p := newProxy(t, filestest.StartGateway(t))
 	b := p.bucket(t, "downloads")
 	content := random(3 * part)
 	b.put("job/a", content)
@@ -66,7 +67,7 @@ func TestADownloadAsksForNoMoreThanItSends(t *testing.T) {
 }
 
 func TestSeekAsksForNothing(t *testing.T) {
-	p := newProxy(t, startGateway(t))
+	p := newProxy(t, filestest.StartGateway(t))
 	b := p.bucket(t, "seeks")
 	b.put("job/a", "0123456789")
 	f, err := b.Open(t.Context(), "job/a")
@@ -86,7 +87,7 @@ func TestSeekAsksForNothing(t *testing.T) {
 }
 
 func TestBadNamesAreRefusedBeforeTheServerIsAsked(t *testing.T) {
-	p := newProxy(t, startGateway(t))
+	p := newProxy(t, filestest.StartGateway(t))
 	b := p.bucket(t, "bad-names")
 	p.since()
 	for _, name := range []string{"", "a", "../a", "a/../b", ".instance-id", "a/b/c", "a/.b"} {
@@ -105,7 +106,7 @@ func TestBadNamesAreRefusedBeforeTheServerIsAsked(t *testing.T) {
 }
 
 func TestAFileIsReadThoughConnectionsBreak(t *testing.T) {
-	p := newProxy(t, startGateway(t))
+	p := newProxy(t, filestest.StartGateway(t))
 	b := p.bucket(t, "breaks")
 	content := random(2 * part)
 	b.put("job/a", content)
@@ -133,7 +134,7 @@ func TestAFileIsReadThoughConnectionsBreak(t *testing.T) {
 }
 
 func TestAnAnswerThatBringsNothingIsAnError(t *testing.T) {
-	p := newProxy(t, startGateway(t))
+	p := newProxy(t, filestest.StartGateway(t))
 	b := p.bucket(t, "nothing")
 	b.put("job/a", random(part))
 	f, err := b.Open(t.Context(), "job/a")
@@ -155,7 +156,7 @@ func heap() uint64 {
 }
 
 func TestAReaderThatIsSlowHoldsNothing(t *testing.T) {
-	p := newProxy(t, startGateway(t))
+	p := newProxy(t, filestest.StartGateway(t))
 	b := p.bucket(t, "slow")
 	size := 64 << 20
 	b.put("job/a", strings.Repeat("0123456789abcdef", size/16))
@@ -176,7 +177,7 @@ func TestAReaderThatIsSlowHoldsNothing(t *testing.T) {
 
 // The sizes are those at which a writer fills its parts again and again.
 func TestAWriterHoldsThreePartsAtMost(t *testing.T) {
-	b := openBucket(t, startGateway(t).Bucket(t, "memory", ""))
+	b := openBucket(t, filestest.StartGateway(t).Bucket(t, "memory", ""))
 	const writers, size, most = 4, 48 << 20, 17 << 20
 	before := heap()
 	var peak int64

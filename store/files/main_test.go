@@ -12,10 +12,7 @@ import (
 // TestMain gives buckets the credentials of the tests' server, and none of the
 // machine's. Tests that run beside each other cannot do so themselves.
 func TestMain(m *testing.M) {
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": filestest.AccessKey, "AWS_SECRET_ACCESS_KEY": filestest.SecretKey, "AWS_SESSION_TOKEN": "",
-		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_PROFILE": "", "AWS_EC2_METADATA_DISABLED": "true",
-	} {
+	for name, value := range filestest.Environment() {
 		if err := os.Setenv(name, value); err != nil {
 			panic(err)
 		}

@@ -118,7 +118,7 @@ func (x *cutPurge) purge(dir files.Files, l *ledger.Ledger) *purge.Purge {
 		Holders: export.Holders, Sweep: exports.SweepErased, Parts: exports.EachPart,
 	}
 	if l != nil {
-		cfg.Enter = l.Enter
+		cfg.Ledger = l
 	}
 	return purge.New(cfg)
 }

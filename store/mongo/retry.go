@@ -14,30 +14,56 @@ import (
 
 // Retry is store.Units. It writes the job's document, as every write under a
 // fence does: one of before is done before, or finds that its attempt is over.
-func (s *Store) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time) (job.Job, error) {
+func (s *Store) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time, l store.Limit) (job.Job, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return job.Job{}, err
 	}
 	defer leave()
-	var next job.Job
-	err = s.transact(ctx, func(ctx context.Context) error {
-		again := func(j job.Job) (job.Job, error) { return j.Retry(now) }
-		var replaced bool
-		var err error
-		if next, replaced, err = s.replace(ctx, t, jobID, again); err != nil {
-			return err
+	r, err := s.jobRow(ctx, t, jobID)
+	if err != nil {
+		return job.Job{}, failed(ctx, err)
+	}
+	give, err := s.turns.take(ctx, limits, r.Columns.Kind)
+	if err != nil {
+		return job.Job{}, failed(ctx, err)
+	}
+	defer give()
+	next, err := s.retry(ctx, r, func(ctx context.Context, j job.Job) (job.Job, error) {
+		next, err := j.Retry(now)
+		if err == nil {
+			err = s.limited(ctx, j, l)
 		}
-		if !replaced {
-			return errUnsettled
-		}
-		return s.requeue(ctx, key(string(t), jobID))
+		return next, err
 	})
 	if err != nil {
 		return job.Job{}, failed(ctx, err)
 	}
 	s.watch.Wake(nil)
 	return next, nil
+}
+
+// retry replaces a job by again of it, and puts back its units.
+func (s *Store) retry(ctx context.Context, r jobRow, again func(context.Context, job.Job) (job.Job, error)) (next job.Job, err error) {
+	end := time.Now().Add(enduring)
+	// A duplicate key is the document of the limit, which another made first.
+	for range 3 {
+		err = s.transactUntil(ctx, end, func(ctx context.Context) (err error) {
+			var replaced bool
+			next, replaced, err = s.replace(ctx, store.Tenant(r.Tenant), r.Job, func(j job.Job) (job.Job, error) { return again(ctx, j) })
+			switch {
+			case err != nil:
+				return err
+			case !replaced:
+				return errUnsettled
+			}
+			return s.requeue(ctx, r.ID)
+		})
+		if !mongo.IsDuplicateKeyError(err) {
+			break
+		}
+	}
+	return next, err
 }
 
 // requeue puts back the units of a job that have not succeeded. One that was

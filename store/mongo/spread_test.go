@@ -106,8 +106,8 @@ func (s *spread) Note(ctx context.Context, f store.Fence, total job.Erased, resu
 	return s.next().Note(ctx, f, total, result)
 }
 
-func (s *spread) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time) (job.Job, error) {
-	return s.next().Retry(ctx, t, jobID, now)
+func (s *spread) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time, l store.Limit) (job.Job, error) {
+	return s.next().Retry(ctx, t, jobID, now, l)
 }
 
 func (s *spread) Tally(ctx context.Context, t store.Tenant, jobID string) (job.Tally, error) {

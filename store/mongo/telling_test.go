@@ -208,7 +208,7 @@ func TestTheStreamTellsOfWorkAndOfNothingElse(t *testing.T) {
 	x.tells("the failure of a unit", false, end(job.Failed))
 	x.tells("the start of a job", true, update(func(j job.Job) (job.Job, error) { return j.Start(j.Created) }))
 	x.tells("the failure of a job", true, update(func(j job.Job) (job.Job, error) { return j.Fail(time.Now(), job.Reason{}) }))
-	x.tells("a new try", true, func() error { return drop(s.Retry(ctx, north, j.ID, time.Now())) })
+	x.tells("a new try", true, func() error { return drop(s.Retry(ctx, north, j.ID, time.Now(), store.Limit{})) })
 	x.tells("a cancel", true, update(func(j job.Job) (job.Job, error) { return j.RequestCancel(time.Now()) }))
 }
 

@@ -171,11 +171,12 @@ func jobs(conn *sqlite.Conn, query string, args ...any) ([]job.Job, error) {
 
 // Update is store.Jobs.
 func (s *Store) Update(ctx context.Context, t store.Tenant, id string, f func(job.Job) (job.Job, error)) (job.Job, error) {
-	return s.replace(ctx, t, id, f, func(*tx, int64) error { return nil })
+	return s.replace(ctx, t, id, f, func(*tx, int64, job.Job) error { return nil })
 }
 
-// replace replaces a job by f of it, and does what goes with that.
-func (s *Store) replace(ctx context.Context, t store.Tenant, id string, f func(job.Job) (job.Job, error), with func(x *tx, tenant int64) error) (job.Job, error) {
+// replace replaces a job by f of it. What goes with that is done before, while
+// the old one stands: with gets the new one.
+func (s *Store) replace(ctx context.Context, t store.Tenant, id string, f func(job.Job) (job.Job, error), with func(x *tx, tenant int64, next job.Job) error) (job.Job, error) {
 	var j job.Job
 	err := s.w.do(ctx, 0, func(x *tx) error {
 		old, err := s.oneJob(x.conn, t, id)
@@ -189,10 +190,10 @@ func (s *Store) replace(ctx context.Context, t store.Tenant, id string, f func(j
 		if err != nil {
 			return err
 		}
-		if err := x.putJob(replaceJob, no, j); err != nil {
+		if err := with(x, no, j); err != nil {
 			return err
 		}
-		return with(x, no)
+		return x.putJob(replaceJob, no, j)
 	})
 	if err != nil {
 		return job.Job{}, err

@@ -67,6 +67,10 @@ func TestWhatAHintAsksIsAnsweredFromAnIndex(t *testing.T) {
 				t.Errorf("%s does not say %q: %s", name, say, plans[name])
 			}
 		}
+		job, units := strings.Index(plans[name], "SEARCH j USING PRIMARY KEY"), strings.Index(plans[name], "SEARCH e USING")
+		if name != "attend" && (job < 0 || units < job) {
+			t.Errorf("%s does not look at the job before its other units: %s", name, plans[name])
+		}
 		if sorts := strings.Contains(plans[name], "FOR ORDER BY"); sorts && name != "attend" {
 			t.Errorf("%s sorts: %s", name, plans[name])
 		}

@@ -86,11 +86,13 @@ const unitColumns = `t.name, u.job, u.id, u.kind, u.phase, u.state, u.attempt, u
 
 // open is a unit whose turn it is, but for time; ?1 is the present instant and
 // ?2 the kinds as a JSON array. What follows names the state: units are then
-// read in the order of the index, and the first that is found is enough.
+// read in the order of the index, and the first that is found is enough. With
+// CASE the job is looked at before the other units: else each unit that a
+// cancelled job has left would be held against all of them, at every claim.
 const open = ` FROM unit u INDEXED BY unit_turn CROSS JOIN tenant t ON t.no = u.tenant
 	WHERE u.state IN ('queued', 'running') AND u.kind IN (SELECT value FROM json_each(?2))
-	AND EXISTS (SELECT 1 FROM job j WHERE j.tenant=u.tenant AND j.id=u.job AND j.discard_at=0 AND NOT j.cancel)
-	AND NOT EXISTS (SELECT 1 FROM unit e INDEXED BY unit_left WHERE e.tenant=u.tenant AND e.job=u.job AND e.phase<u.phase AND e.state<>'succeeded')`
+	AND CASE WHEN EXISTS (SELECT 1 FROM job j WHERE j.tenant=u.tenant AND j.id=u.job AND j.discard_at=0 AND NOT j.cancel)
+	THEN NOT EXISTS (SELECT 1 FROM unit e INDEXED BY unit_left WHERE e.tenant=u.tenant AND e.job=u.job AND e.phase<u.phase AND e.state<>'succeeded') END`
 
 // Units that can be claimed now: those whose worker is lost come first.
 const (
@@ -331,9 +333,12 @@ func (s *Store) tally(conn *sqlite.Conn, tenant int64, jobID string) (job.Tally,
 }
 
 // Retry is store.Units.
-func (s *Store) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time) (job.Job, error) {
+func (s *Store) Retry(ctx context.Context, t store.Tenant, jobID string, now time.Time, l store.Limit) (job.Job, error) {
 	again := func(j job.Job) (job.Job, error) { return j.Retry(now) }
-	return s.replace(ctx, t, jobID, again, func(x *tx, tenant int64) error {
+	return s.replace(ctx, t, jobID, again, func(x *tx, tenant int64, j job.Job) error {
+		if err := x.limited(tenant, j, l); err != nil {
+			return err
+		}
 		return x.run(`UPDATE unit SET state='queued', errors=0, lost=0, lease_until=0, reason='', updated=?,
 			run_at=CASE WHEN attempt=0 THEN run_at ELSE 0 END
 			WHERE tenant=? AND job=? AND state<>'succeeded'`, s.cfg.Now().UnixMilli(), tenant, jobID)

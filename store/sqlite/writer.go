@@ -1,11 +1,13 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +31,8 @@ type request struct {
 	run   func(*tx) error
 	done  chan error
 	alone bool // run it outside of transactions
+
+	refused error // what run answered, while its group is under way
 }
 
 // writer owns the one connection that writes. Its loop takes what waits,
@@ -145,7 +149,7 @@ func (w *writer) group(first *request) (left *request) {
 		first.done <- err
 		return nil
 	}
-	var applied []*request
+	var applied, refused []*request
 	bytes := 0
 	for r := first; r != nil; r = w.waiting(bytes) {
 		if r.alone {
@@ -154,7 +158,7 @@ func (w *writer) group(first *request) (left *request) {
 		}
 		err := w.apply(t, r)
 		if w.conn.AutocommitEnabled() {
-			w.lost(append(applied, r), err)
+			w.lost(slices.Concat(applied, refused, []*request{r}), err)
 			return nil
 		}
 		if errors.Is(err, errNextGroup) {
@@ -162,7 +166,8 @@ func (w *writer) group(first *request) (left *request) {
 			break
 		}
 		if err != nil {
-			r.done <- err
+			r.refused = err
+			refused = append(refused, r)
 			continue
 		}
 		bytes += r.bytes
@@ -174,6 +179,11 @@ func (w *writer) group(first *request) (left *request) {
 	}
 	for _, r := range applied {
 		r.done <- err
+	}
+	// What refuses a request may be another's work in this group: whoever looks
+	// for that now finds it.
+	for _, r := range refused {
+		r.done <- cmp.Or(err, r.refused)
 	}
 	w.tendWAL(bytes)
 	return left

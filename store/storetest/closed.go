@@ -99,7 +99,7 @@ func (e *env) jobCalls(j job.Job) []call {
 		{"Update", func(ctx context.Context) error { return drop(e.Update(ctx, north, j.ID, start)) }},
 		{"Attend", func(ctx context.Context) error { return drop(e.Attend(ctx, e.clock.Now(), false, "", 9)) }},
 		{"Remove", func(ctx context.Context) error { return e.Remove(ctx, north, j.ID) }},
-		{"Retry", func(ctx context.Context) error { return drop(e.Retry(ctx, north, j.ID, e.clock.Now())) }},
+		{"Retry", func(ctx context.Context) error { return drop(e.Retry(ctx, north, j.ID, e.clock.Now(), store.Limit{})) }},
 		{"Tally", func(ctx context.Context) error { return drop(e.Tally(ctx, north, j.ID)) }},
 		{"UnitsOf", func(ctx context.Context) error { return drop(e.UnitsOf(ctx, north, j.ID, "", 9)) }},
 		{"Members", func(ctx context.Context) error { return drop(e.Members(ctx, north, store.CohortID(j.ID), "", 9)) }},

@@ -39,7 +39,7 @@ func retryRaces() []testCase {
 
 func (e *env) retry(j job.Job) job.Job {
 	e.Helper()
-	got, err := e.Retry(e.ctx, store.Tenant(j.Tenant), j.ID, e.clock.Now())
+	got, err := e.Retry(e.ctx, store.Tenant(j.Tenant), j.ID, e.clock.Now(), store.Limit{})
 	e.ok("Retry", err)
 	return got
 }
@@ -221,7 +221,7 @@ func retryRefused(e *env) {
 	j := e.create("expired", unit("a", 0))
 	j = e.update(j, e.failsBecause)
 	e.clock.advance(j.Lifetime)
-	_, err := e.Retry(e.ctx, north, j.ID, e.clock.Now())
+	_, err := e.Retry(e.ctx, north, j.ID, e.clock.Now(), store.Limit{})
 	e.is("Retry of an expired job", err, job.ErrTransition)
 	e.same("the expired job", e.read(j), j)
 }
@@ -238,7 +238,7 @@ func (e *env) refusesRetry(name string, steps ...func(job.Job) (job.Job, error))
 		j = e.update(j, step)
 	}
 	before := e.tally(j)
-	got, err := e.Retry(e.ctx, north, j.ID, e.clock.Now())
+	got, err := e.Retry(e.ctx, north, j.ID, e.clock.Now(), store.Limit{})
 	e.is("Retry of a job that is "+name, err, job.ErrTransition)
 	e.same("what a refused Retry returns", got, job.Job{})
 	e.same("the job", e.peek(j), j)
@@ -252,10 +252,10 @@ func retryAbsent(e *env) {
 	j := e.createIn(south, "export", unit("a", 0))
 	j = e.update(j, e.failsBecause)
 	for _, t := range []store.Tenant{north, "nowhere"} {
-		_, err := e.Retry(e.ctx, t, j.ID, e.clock.Now())
+		_, err := e.Retry(e.ctx, t, j.ID, e.clock.Now(), store.Limit{})
 		e.is("Retry in another tenant", err, store.ErrNotFound)
 	}
-	_, err := e.Retry(e.ctx, south, "unknown", e.clock.Now())
+	_, err := e.Retry(e.ctx, south, "unknown", e.clock.Now(), store.Limit{})
 	e.is("Retry of what is not there", err, store.ErrNotFound)
 	e.same("the job", e.read(j), j)
 	e.noClaim("export")
@@ -321,7 +321,7 @@ func raceRetry(e *env) {
 	for round := 1; round <= rounds/2; round++ {
 		c, won := &claims{}, atomic.Int64{}
 		e.together(func(int) error {
-			_, err := e.Retry(e.ctx, north, j.ID, e.clock.Now())
+			_, err := e.Retry(e.ctx, north, j.ID, e.clock.Now(), store.Limit{})
 			switch {
 			case err == nil:
 				won.Add(1)
@@ -359,7 +359,7 @@ func raceRetryEnd(e *env) {
 				if _, err := e.Update(e.ctx, north, j.ID, e.failsBecause); err != nil {
 					return err
 				}
-				return drop(e.Retry(e.ctx, north, j.ID, e.clock.Now()))
+				return drop(e.Retry(e.ctx, north, j.ID, e.clock.Now(), store.Limit{}))
 			}
 			return nil
 		})

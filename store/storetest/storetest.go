@@ -46,7 +46,7 @@ func Run(t *testing.T, c Config) {
 		putCases(), deleteCases(), bodyCases(), tickCases(), barrierCases(), readCases(),
 		keyCases(), tenantCases(), splitCases(), scanCases(), asOfCases(), cohortScanCases(), tombstoneCases(), everyCases(), ownedCases(),
 		jobCases(), limitCases(), idempotencyCases(), listCases(), attendCases(), claimCases(), leaseCases(), fenceCases(), endCases(),
-		tallyCases(), planCases(), cancelCases(), retryCases(), nextRunCases(), watchCases(), memberCases(), referrerCases(), findCases(),
+		tallyCases(), planCases(), cancelCases(), retryCases(), retryLimitCases(), nextRunCases(), watchCases(), memberCases(), referrerCases(), findCases(),
 		partCases(), mentionCases(), eraseCases(), announceCases(), voidCases(), anewCases(), strikeCases(), noticeCases(), holdCases(), certificateCases(), ledgerCases(), noteCases(), residueCases(),
 		durableCases(), closedCases(), modelCases(),
 	))
@@ -55,7 +55,7 @@ func Run(t *testing.T, c Config) {
 // Race runs writers against each other, barriers, scans and claims. It is worth
 // most under the race detector.
 func Race(t *testing.T, c Config) {
-	runAll(t, c, slices.Concat(commitRaces(), barrierRaces(), jobRaces(), retryRaces(), createRaces(), eraseRaces(), holdRaces(), certificateRaces(), ledgerRaces(), closeRaces()))
+	runAll(t, c, slices.Concat(commitRaces(), barrierRaces(), jobRaces(), retryRaces(), retryLimitRaces(), createRaces(), eraseRaces(), holdRaces(), certificateRaces(), ledgerRaces(), closeRaces()))
 }
 
 func runAll(t *testing.T, c Config, cases []testCase) {

@@ -14,12 +14,24 @@ import (
 	"time"
 )
 
-// AccessKey and SecretKey are the credentials of every Gateway. Tests put them
-// into the environment, where buckets look for them.
+// AccessKey and SecretKey are the credentials of every Gateway.
 const (
 	AccessKey = "firebreak"
 	SecretKey = "only-for-tests"
 )
+
+// Environment is what tests put into the environment, where buckets look for
+// credentials: those of every Gateway, and none of the machine's.
+func Environment() map[string]string {
+	return map[string]string{
+		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_PROFILE": "", "AWS_EC2_METADATA_DISABLED": "true",
+	}
+}
+
+// gatewayBinary is the environment variable that names the binary of a
+// versitygw.
+const gatewayBinary = "FIREBREAK_TEST_S3GW"
 
 // startTime is how long a gateway may take to answer.
 const startTime = time.Minute
@@ -36,13 +48,26 @@ type Gateway struct {
 	ended       sync.Once
 }
 
-// StartGateway runs a versitygw over a temporary directory.
-func StartGateway(t testing.TB, binary string) *Gateway {
+// StartGateway runs the versitygw that FIREBREAK_TEST_S3GW names, over a
+// temporary directory. Without one the test is skipped, or fails where CI is
+// set.
+func StartGateway(t testing.TB) *Gateway {
 	t.Helper()
+	binary := os.Getenv(gatewayBinary)
+	switch {
+	case binary == "" && os.Getenv("CI") != "":
+		t.Fatalf("%s is not set: nothing may be skipped here; make test-engines sets it", gatewayBinary)
+	case binary == "":
+		t.Skipf("%s is not set to the binary of a versitygw: make test-engines installs one and sets it", gatewayBinary)
+	}
 	g := &Gateway{binary: binary, dir: t.TempDir()}
 	g.start(t)
 	return g
 }
+
+// Dir is where the gateway keeps all that it has: the content of objects, and
+// of the parts of uploads that have not ended, is in files below it.
+func (g *Gateway) Dir() string { return g.dir }
 
 // Again is another gateway over the same directory, to be run when this one was
 // killed. It has another address.
