@@ -53,7 +53,7 @@ test: ## run all tests, but those that need real servers
 	  echo "test: SKIPPED, the tests named Curl of ./cmd/firebreak: there is no curl on the path"; \
 	  [ -z "$${CI:-}" ] || exit 1; \
 	fi
-	CI= go test -timeout 20m ./...
+	CI= go test -parallel 4 -timeout 20m ./...
 
 .PHONY: race
 race: ## run the tests of RACE= under the race detector (needs a C compiler)
@@ -85,8 +85,8 @@ test-mongodb: ## run the tests with a MongoDB (needs a mongod on the path, or ro
 	  [ -z "$${CI:-}" ] || exit 1; exit 0; \
 	fi; \
 	set -x; \
-	go test -count=1 -timeout 20m -run Mongo ./cmd/... & other=$$!; \
-	go test -count=1 -timeout 20m ./store/mongo/... || { wait $$other; exit 1; }; \
+	go test -count=1 -parallel 4 -timeout 20m -run Mongo ./cmd/... & other=$$!; \
+	go test -count=1 -parallel 6 -timeout 20m ./store/mongo/... || { wait $$other; exit 1; }; \
 	wait $$other
 
 .PHONY: test-standin

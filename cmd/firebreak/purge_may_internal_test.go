@@ -34,9 +34,12 @@ func purgeCalls(token string) []call {
 		{method: "POST", path: "/fhir/Patient/p/$purge", token: token},
 		{method: "POST", path: "/fhir/Patient/p/$purge", token: token, header: respond},
 		{method: "POST", path: "/fhir/Patient/p/%24purge", token: token, body: parametersOf("_shared", "keep")},
+		{method: "POST", path: "/fhir/Patient/p/$purge?_preview=true", token: token},
 		{method: "POST", path: "/fhir/Patient/$bulk-purge", token: token, header: respond, body: patientIDs("p")},
 		{method: "POST", path: "/fhir/Patient/$bulk-purge", token: token, header: respond, body: patientIDs("p", "q")},
+		{method: "POST", path: "/fhir/Patient/$bulk-purge", token: token, header: respond, body: parametersOf("patientId", "p", "patientId", "q", "_preview", "true")},
 		{method: "POST", path: "/fhir/Group/g/$purge", token: token, header: respond},
+		{method: "POST", path: "/fhir/Group/g/$purge?_preview=true", token: token},
 	}
 }
 
@@ -85,7 +88,7 @@ func TestWhoMayNotPurgeIsRefusedAndNothingIsTouched(t *testing.T) {
 		}
 	}
 	own := g.issuer.Token(authtest.Claims{Client: "c", User: "u", Patient: "p", Scope: "patient/kodjin/$patient-purge"})
-	for _, c := range purgeCalls(own)[4:] { // of more than p, and of a Group
+	for _, c := range purgeCalls(own)[5:] { // of more than p, and of a Group
 		g.want("a patient's own, of more: "+c.String(), g.do(c), 403)
 	}
 	g.allThere("after all of them")
@@ -117,6 +120,27 @@ func TestWhoMayPurgeDoes(t *testing.T) {
 		g.want(what, g.get("/fhir/Observation/o", reader), 404)
 		g.want(what, g.get("/fhir/Patient/q", reader), 200)
 	}
+}
+
+func TestAPatientsOwnTokenPreviewsThatPatientAlone(t *testing.T) {
+	t.Parallel()
+	g := ward(t)
+	own := g.issuer.Token(authtest.Claims{Client: "c", User: "u", Patient: "p", Scope: "patient/$patient-purge"})
+	preview := func(path, token string) reply {
+		return g.do(call{method: "POST", path: path, token: token})
+	}
+	shown := preview("/fhir/Patient/p/$purge?_preview=true", own)
+	g.want("its own", shown, 200)
+	plan := gjson.Get(shown.body, `parameter.#(name=="plan").valueId`).String()
+	g.want("another's", preview("/fhir/Patient/q/$purge?_preview=true", own), 403)
+	g.want("with the trail of what was done", preview("/fhir/Patient/p/$purge?_preview=true&_audit=purge", own), 403)
+	g.want("of what the client owns", preview("/fhir/$purge?_preview=true", own), 403)
+	other := g.issuer.Token(authtest.Claims{Client: "c", User: "v", Patient: "p", Scope: "patient/$patient-purge"})
+	g.want("another user's plan", preview("/fhir/Patient/p/$purge?_plan="+plan, other), 409)
+	narrower := g.issuer.Token(authtest.Claims{Client: "c", User: "u", Patient: "p", Scope: "system/*.rs"})
+	g.want("its plan, with a token that may not purge", preview("/fhir/Patient/p/$purge?_plan="+plan, narrower), 403)
+	g.allThere("after all of them")
+	g.want("its own plan", preview("/fhir/Patient/p/$purge?_plan="+plan, own), 200)
 }
 
 // purged waits for the end of a bulk purge.

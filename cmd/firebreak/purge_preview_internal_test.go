@@ -72,8 +72,26 @@ func previewedPurge(t *testing.T, g ground) {
 	s.is("and no plan any more", s.do(http.MethodPost, "/Patient/"+second+"/$purge?_plan="+plan, ""), http.StatusConflict)
 }
 
+func TestWhatNamesTwoOfAListIsFreeOfBoth(t *testing.T)        { namesTwo(t, onSQLite()) }
+func TestOnMongoWhatNamesTwoOfAListIsFreeOfBoth(t *testing.T) { namesTwo(t, onMongo(t)) }
+
+func namesTwo(t *testing.T, g ground) {
+	s := onGround(t, g)
+	s.put("Patient/ann", "")
+	s.put("Patient/ben", "")
+	s.put("Observation/a", `,"status":"final","code":{"text":"x"},"subject":{"reference":"Patient/ann"}`)
+	s.put("Observation/b", `,"status":"final","code":{"text":"x"},"subject":{"reference":"Patient/ben"}`)
+	s.put("List/l", `,"status":"current","mode":"working","entry":[{"item":{"reference":"Observation/a"}},{"item":{"reference":"Observation/b"}}]`)
+	s.work()
+	done := s.finished(s.do(http.MethodPost, "/Patient/$bulk-purge", parametersOf("patientId", "ann", "patientId", "ben", "_preview", "true"), "Prefer", "respond-async").header.Get("Content-Location"))
+	plan := gjson.Get(done.body, `entry.0.resource.parameter.#(name=="plan").valueId`).String()
+	s.bulkPurged("patientId", "ann", "patientId", "ben", "_plan", plan)
+	if l := s.get("/List/l").body; strings.Contains(l, "Observation/") || !strings.Contains(l, "masked") {
+		t.Errorf("the List is %s", l)
+	}
+}
+
 func TestACommandShowsAPurgeAndDoesIt(t *testing.T) {
-	t.Parallel()
 	s := onGround(t, onSQLite())
 	s.fill(3)
 	s.work()

@@ -288,15 +288,15 @@ func purgeTasks(x *purge.Purge) []opshttp.Task {
 		}
 		return x.Kickoff(ctx, p, call)
 	}
-	preview := opshttp.Task{Kind: purge.PreviewKind, Name: "_preview", Status: "/purge-preview/:job", Result: x.Preview}
+	preview := opshttp.Task{Kind: purge.PreviewKind, Name: "the preview", Status: "/purge-preview/:job", Result: x.Preview}
 	tasks := []opshttp.Task{
 		holdingTask(x),
 		{
-			Kind: purge.Kind, Name: "$purge", Status: "/jobs/:job/result", Kickoff: kickoff, Result: x.Outcome, Limit: x.Limit(purge.Kind),
+			Kind: purge.Kind, Name: "$purge", Status: "/jobs/:job/result", Kickoff: kickoff, MayRetry: x.MayRetry, Result: x.Outcome, Limit: x.Limit(purge.Kind),
 			Routes: []opshttp.TaskRoute{{Name: ofPatient, Path: "/Patient/:id/$purge"}, {Name: ofGroup, Path: "/Group/:id/$purge"}},
 		},
 		{
-			Kind: purge.BulkKind, Name: "$bulk-purge", Status: "/Patient-bulk-purge/:job", Live: true, Kickoff: kickoff, Result: x.Progress, Limit: x.Limit(purge.BulkKind),
+			Kind: purge.BulkKind, Name: "$bulk-purge", Status: "/Patient-bulk-purge/:job", Live: true, Kickoff: kickoff, MayRetry: x.MayRetry, Result: x.Progress, Limit: x.Limit(purge.BulkKind),
 			Routes: []opshttp.TaskRoute{{Name: ofList, Path: "/Patient/$bulk-purge", AsyncOnly: true}},
 		},
 	}

@@ -1,6 +1,7 @@
 package opshttp
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -48,7 +49,7 @@ func (h ofKind) starting(c echo.Context) *starting {
 // announce is the Announce of a call.
 func (s *starting) announce(ctx context.Context, j job.Job) error {
 	e := s.event
-	e.Job = j.ID
+	e.Job, e.Kind = j.ID, cmp.Or(j.Kind, e.Kind) // a preview is of another kind
 	if err := s.record(ctx, e); err != nil {
 		return err
 	}

@@ -135,13 +135,6 @@ func exactly(types map[string]job.Erased, counted job.Erased) map[string]job.Era
 	return types
 }
 
-// common tells of what leaves says nothing of, as it is in no patient's
-// compartment.
-func (g *gathering) common(h history) bool {
-	old := h.until(g.at)
-	return len(g.asked) > 1 && g.patient != "" && len(old) > 0 && !slices.ContainsFunc(old[0].in, func(p string) bool { return g.asked[p] })
-}
-
 // there leaves out what another unit of the job has erased, as it is that one's
 // to count.
 func (g *gathering) there(ctx context.Context, versions []store.VersionRef) ([]store.VersionRef, error) {

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"firebreak/fhir"
-	"firebreak/fhir/search"
 	"firebreak/fhir/selection"
 	"firebreak/operations/job"
 	"firebreak/store"
@@ -172,17 +171,6 @@ func (g *gathering) elsewhere(id fhir.ID) bool {
 	return g.patient != "" && id.Type == "Patient" && id.ID != g.patient && g.asked[id.ID]
 }
 
-// leaves tells whether a resource is left to another unit of the job: what is
-// in the compartments of several of its patients is the first one's.
-func (g *gathering) leaves(h history) bool {
-	old := h.until(g.at)
-	if len(old) == 0 || g.patient == "" || h.id.Type == "Patient" {
-		return false
-	}
-	first := slices.IndexFunc(old[0].in, func(p string) bool { return p == g.patient || g.asked[p] })
-	return first >= 0 && old[0].in[first] != g.patient
-}
-
 // dependents judges again what depends on the record, which has grown.
 func (g *gathering) dependents(ctx context.Context) error {
 	all := g.waiting
@@ -203,45 +191,6 @@ func (g *gathering) deletions(ctx context.Context) error {
 			g.add(h)
 		} else {
 			g.waiting = append(g.waiting, h.id)
-		}
-		return nil
-	})
-}
-
-// targets looks whether the other targets of a Provenance are of the records of
-// other patients of the job. Then it goes, though they go later.
-func (g *gathering) targets(ctx context.Context) error {
-	if len(g.asked) < 2 {
-		return nil // what is about the patient is there already
-	}
-	var targets []fhir.ID
-	provenance := slices.DeleteFunc(slices.Clone(g.waiting), func(id fhir.ID) bool { return id.Type != "Provenance" })
-	err := g.versions(ctx, provenance, func(v *store.Version) error {
-		for _, t := range search.Terms(v.ID.Type, v.ID.ID, v.Body) {
-			if id, ok := search.Target(t.Value); ok && t.Param == "target" {
-				targets = append(targets, id)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return g.alike(ctx, targets)
-}
-
-// alike adds to the record, of some resources, those that are about patients of
-// the job. They go too, by another unit perhaps.
-func (g *gathering) alike(ctx context.Context, ids []fhir.ID) error {
-	if len(g.asked) < 2 {
-		return nil
-	}
-	ids = slices.Clone(ids)
-	slices.SortFunc(ids, compareIDs)
-	fresh := slices.DeleteFunc(slices.Compact(ids), g.set.Has)
-	return g.histories(ctx, fresh, func(h history) error {
-		if h.concern(g.at) == selection.About {
-			g.set.Add(h.id)
 		}
 		return nil
 	})

@@ -128,8 +128,8 @@ func tellUntil(h store.Hold) string {
 
 // begins fails for good if a hold is on one of the patients of what is going to
 // be touched, or on a Group that one of them is a member of now.
-func (a attempt) begins(ctx context.Context, g *gathering) error {
-	held, err := a.held(ctx, a.fence.Tenant, a.cfg.Now(), g.onAccountOf(slices.Concat(g.found.shared, g.found.gone)))
+func (a attempt) begins(ctx context.Context, patients []string) error {
+	held, err := a.held(ctx, a.fence.Tenant, a.cfg.Now(), patients)
 	return a.none(held, err)
 }
 

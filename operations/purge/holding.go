@@ -49,6 +49,9 @@ func (x *Purge) KickoffHolding(ctx context.Context, p auth.Principal, c HoldingC
 	if err := auth.MayPurgeHolding(p, r.Types); err != nil {
 		return job.Job{}, err
 	}
+	if was, err := x.earlier(ctx, p, HoldingKind, c.Key, &r, nil); was.ID != "" || err != nil {
+		return was, err
+	}
 	if r.Of == "" { // a preview shows the holds
 		if err := x.unheldTenant(ctx, store.Tenant(p.Tenant)); err != nil {
 			return job.Job{}, err
@@ -87,6 +90,9 @@ func (x *Purge) MayRetryHolding(ctx context.Context, p auth.Principal, j job.Job
 	if err == nil {
 		err = auth.MayPurgeHolding(p, r.Types)
 	}
+	if err == nil {
+		err = x.MayRetry(ctx, p, j)
+	}
 	if err != nil {
 		return err
 	}
@@ -115,20 +121,33 @@ func NewUnderWay(id, name string) *UnderWayError {
 // underWay names the job of the owner of j, another than j, that is under way.
 // If there is none the answer is the given one.
 func (x *Purge) underWay(ctx context.Context, j job.Job, none error) error {
+	other, err := x.find(ctx, store.Tenant(j.Tenant), j.Owner, func(other job.Job) bool {
+		return other.Kind == HoldingKind && other.ID != j.ID && !other.State.Final() && other.CancelRequested.IsZero()
+	})
+	switch {
+	case err != nil:
+		return err
+	case other != nil:
+		return NewUnderWay(other.ID, other.ID)
+	}
+	return none
+}
+
+// find is the latest job of an owner that is as it should be; nil if none is.
+func (x *Purge) find(ctx context.Context, t store.Tenant, who job.Owner, is func(job.Job) bool) (*job.Job, error) {
 	const page = 50
 	for before := ""; ; {
-		js, err := x.cfg.Store.List(ctx, store.Tenant(j.Tenant), j.Owner, before, page)
+		js, err := x.cfg.Store.List(ctx, t, who, before, page)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, other := range js {
-			before = other.ID
-			if other.Kind == HoldingKind && other.ID != j.ID && !other.State.Final() && other.CancelRequested.IsZero() {
-				return NewUnderWay(other.ID, other.ID)
+		for _, j := range js {
+			if before = j.ID; is(j) {
+				return &j, nil
 			}
 		}
 		if len(js) < page {
-			return none
+			return nil, nil
 		}
 	}
 }
@@ -136,6 +155,7 @@ func (x *Purge) underWay(ctx context.Context, j job.Job, none error) error {
 // readHolding reads the parameters of a call. What is not known is refused,
 // whatever the client prefers: it may have been meant to narrow what goes.
 func readHolding(c HoldingCall) (r Holding, err error) {
+	given := map[string]bool{}
 	for i, p := range c.Params {
 		where := ""
 		if p.Type != "" { // else it is of the URL
@@ -144,7 +164,7 @@ func readHolding(c HoldingCall) (r Holding, err error) {
 		switch {
 		case p.Name == "_type":
 			r.Types, err = addTypes(r.Types, p.Value)
-		case p.Name == "_before" && r.Before != "", p.Name == "_plan" && r.ID != "":
+		case given[p.Name]:
 			err = fhir.Errorf(fhir.Invalid, "the parameter %s is given twice", p.Name).With(fhir.CodeValue)
 		case p.Name == "_before":
 			r.Before, err = p.Value, isBefore(p.Value)
@@ -156,6 +176,7 @@ func readHolding(c HoldingCall) (r Holding, err error) {
 		if err != nil {
 			return r, fhir.AsError(err).At(where)
 		}
+		given[p.Name] = true
 	}
 	return r, r.check()
 }

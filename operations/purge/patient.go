@@ -6,10 +6,6 @@ import (
 	"errors"
 	"slices"
 
-	"firebreak/fhir"
-	"firebreak/fhir/detach"
-	"firebreak/fhir/r4"
-	"firebreak/fhir/search"
 	"firebreak/operations/job"
 	"firebreak/store"
 )
@@ -26,7 +22,7 @@ func (a attempt) patient(ctx context.Context) (job.UnitEnd, error) {
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	if err := a.begins(ctx, g); err != nil {
+	if err := a.begins(ctx, g.onAccountOf(g.found.all())); err != nil {
 		return job.UnitEnd{}, err
 	}
 	g.found.order()
@@ -131,91 +127,6 @@ func didOf(u job.Unit) (what did, err error) {
 func (a attempt) list(ctx context.Context, g *gathering) error {
 	for page := range slices.Chunk(g.found.ours, historyPage) {
 		if err := a.cfg.Store.AddFinds(ctx, a.fence, page); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// detachPage is how many resources are detached in one commit.
-const detachPage = 50
-
-// detach writes versions that do not name the record any more. What was
-// changed meanwhile is new, and stays.
-func (a attempt) detach(ctx context.Context, g *gathering) error {
-	all := slices.DeleteFunc(slices.Clone(g.found.shared), func(r resource) bool { return r.detach == 0 })
-	for page := range slices.Chunk(all, detachPage) {
-		if err := a.mayDetach(ctx, g.onAccountOf(page)); err != nil {
-			return err
-		}
-		if err := a.detachPage(ctx, g, page); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (a attempt) detachPage(ctx context.Context, g *gathering, page []resource) error {
-	var ids []fhir.ID
-	expect := map[fhir.ID]int64{}
-	for _, r := range page {
-		ids, expect[r.id] = append(ids, r.id), r.detach
-	}
-	current, err := a.cfg.Store.Get(ctx, a.fence.Tenant, ids...)
-	if err != nil {
-		return err
-	}
-	var puts []store.Put
-	for _, v := range current {
-		if v.N != expect[v.ID] || v.Deleted {
-			continue
-		}
-		put, err := a.detached(v, g.detaches)
-		if err != nil {
-			return err
-		}
-		puts = append(puts, put)
-	}
-	if err := g.enterPuts(ctx, puts); err != nil {
-		return err
-	}
-	return a.put(ctx, puts)
-}
-
-// detaches tells whether a reference to it is replaced. Those to other patients
-// of the job are by their own units, if these come to it.
-func (g *gathering) detaches(id fhir.ID) bool { return g.record.Has(id) && !g.elsewhere(id) }
-
-var errAttached = errors.New("purge: a resource names the record in a way that cannot be replaced")
-
-// detached is the version that takes the place of one that names the record.
-func (a attempt) detached(v store.Version, of func(fhir.ID) bool) (store.Put, error) {
-	body, n := detach.Detach(v.Body, of)
-	if n == 0 {
-		return store.Put{}, errAttached
-	}
-	r, err := fhir.Reader{Known: r4.IsType}.Read(body)
-	if err != nil {
-		return store.Put{}, err
-	}
-	return store.Put{Resource: r, Terms: search.Terms(r.ID.Type, r.ID.ID, r.Body), Expect: v.N, Owner: v.Owner, Detached: true}, nil
-}
-
-// put writes all that can be written at once; if another changed one of them,
-// each by itself, without that.
-func (a attempt) put(ctx context.Context, puts []store.Put) error {
-	if len(puts) == 0 {
-		return nil
-	}
-	_, err := a.cfg.Store.Commit(ctx, a.fence.Tenant, store.Batch{ID: a.cfg.NewBatchID(), Puts: puts})
-	if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrTooLarge) || len(puts) == 1 {
-		if errors.Is(err, store.ErrConflict) {
-			err = nil
-		}
-		return err
-	}
-	for i := range puts {
-		if err := a.put(ctx, puts[i:i+1]); err != nil {
 			return err
 		}
 	}

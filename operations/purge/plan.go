@@ -84,15 +84,26 @@ func (q *quote) hash() string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// hashOf is a keyed hash of versions, whatever their order.
-func hashOf(key []byte, versions []store.VersionRef) string {
-	lines := make([]string, len(versions))
-	for i, v := range versions {
-		lines[i] = fmt.Sprintln(v.Key, v.N)
+// effect is what would be done, in lines that stand for it: each version that
+// goes, each resource of which nothing is left, and each that is detached.
+type effect []string
+
+func (e *effect) add(id fhir.ID, versions []store.VersionRef, whole bool, detach int64) {
+	for _, v := range versions {
+		*e = append(*e, fmt.Sprintln(v.Key, v.N))
 	}
-	slices.Sort(lines)
+	if whole {
+		*e = append(*e, fmt.Sprintln("whole", id))
+	}
+	if detach > 0 {
+		*e = append(*e, fmt.Sprintln("detach", id, detach))
+	}
+}
+
+// hash is a keyed hash of the effect, whatever its order.
+func (e effect) hash(key []byte) string {
 	mac := hmac.New(sha256.New, key)
-	for _, line := range slices.Compact(lines) {
+	for _, line := range slices.Compact(slices.Sorted(slices.Values(e))) {
 		_, _ = fmt.Fprint(mac, line) // a hash takes all
 	}
 	return hex.EncodeToString(mac.Sum(nil))
@@ -142,6 +153,27 @@ func (x *Purge) quoted(ctx context.Context, p auth.Principal, kind string, doc j
 		return nil, errOtherCall()
 	}
 	return x.readQuote(ctx, j, plan)
+}
+
+// earlier is the job that the same call, which quotes a preview, has started
+// before under the same Idempotency-Key; none has no id. The preview may be gone
+// by now, and what it has shown is.
+func (x *Purge) earlier(ctx context.Context, p auth.Principal, kind, key string, what any, patients []string) (job.Job, error) {
+	doc, err := json.Marshal(what)
+	if err != nil {
+		return job.Job{}, err
+	}
+	if now, _, err := asked(doc); err != nil || now.ID == "" || key == "" {
+		return job.Job{}, err
+	}
+	want := digest(key, doc, patients)
+	j, err := x.find(ctx, store.Tenant(p.Tenant), job.Owner{Client: p.Client, User: p.User}, func(j job.Job) bool {
+		return j.Kind == kind && j.Key == key && j.Digest == want
+	})
+	if err != nil || j == nil {
+		return job.Job{}, err
+	}
+	return *j, nil
 }
 
 func errOtherCall() error {
@@ -234,10 +266,10 @@ func changed(p Plan) error {
 	}}
 }
 
-// same fails for good unless versions are those that the preview has shown.
-func (a attempt) same(versions []store.VersionRef) (job.UnitEnd, error) {
+// same fails for good unless what would be done is what the preview has shown.
+func (a attempt) same(e effect) (job.UnitEnd, error) {
 	want, err := wanted(a.unit)
-	if err == nil && hashOf(a.request.Key, versions) != want {
+	if err == nil && e.hash(a.request.Key) != want {
 		err = changed(a.request.Plan)
 	}
 	return job.UnitEnd{State: job.Succeeded}, err
@@ -249,9 +281,44 @@ func (a attempt) isSame(ctx context.Context) (job.UnitEnd, error) {
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	f, _, err := a.wouldGo(ctx, patient)
+	f, g, err := a.wouldGo(ctx, patient)
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	return a.same(versionsOf(f.all()))
+	// A hold on one record of several would leave the purge half done.
+	if err := a.begins(ctx, g.onAccountOf(f.all())); err != nil {
+		return job.UnitEnd{}, err
+	}
+	return a.same(f.effect())
+}
+
+// MayRetry answers nil if a principal may have a job tried again: it may start
+// it; and one that is held to a preview has begun to purge. Before that nothing
+// was touched, and what was looked at may be other by now.
+func (x *Purge) MayRetry(ctx context.Context, p auth.Principal, j job.Job) error {
+	r, err := request(j)
+	if err != nil {
+		return err
+	}
+	begun, patients := false, []string(nil)
+	err = x.units(ctx, j, func(u job.Unit, _ did) error {
+		begun = begun || u.Phase > planning && u.Attempt > 0
+		if id, err := patientOf(u); err == nil && u.Phase == purging {
+			patients = append(patients, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if r.Group != "" || r.Audit { // see Kickoff
+		patients = nil
+	}
+	if err := auth.MayPurge(p, patients); err != nil {
+		return err
+	}
+	if r.ID != "" && !begun {
+		return fhir.Errorf(fhir.Conflict, "nothing was touched by this purge, which is held to a preview; ask for the purge again with POST, and for another preview if that one is not true any more")
+	}
+	return nil
 }

@@ -30,7 +30,7 @@ func (v volume) add(w volume) volume {
 // foreseen is what a unit of a preview found, beside what is detached, kept or
 // was written since: did.Foreseen.
 type foreseen struct {
-	Hash  string            `json:"hash"`            // of the versions that would go
+	Hash  string            `json:"hash"`            // of what would be done: see effect
 	Types map[string]volume `json:"types,omitempty"` // but for Common
 	// Common is what other units of the job may have found too.
 	Common []common `json:"common,omitempty"`
@@ -67,6 +67,20 @@ func standings(held []store.Held) (out []standing) {
 	return out
 }
 
+// standings are the holds as whoever asks may see them: whom one is on beside the
+// patients of the job, a patient's app is not to learn.
+func (g *gathering) standings(held []store.Held) (out []standing) {
+	for _, s := range standings(held) {
+		if !g.asked[s.Patient] {
+			s.Subject, s.Patient = "", ""
+		}
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // foresee finds what would be done for one patient.
 func (a attempt) foresee(ctx context.Context) (job.UnitEnd, error) {
 	patient, err := patientOf(a.unit)
@@ -85,8 +99,8 @@ func (a attempt) foresee(ctx context.Context) (job.UnitEnd, error) {
 	what := did{Kept: f.kept, Since: f.since}
 	what.detaches(f.shared)
 	what.Foreseen = &foreseen{
-		Hash: hashOf(a.request.Key, versionsOf(all)), Types: map[string]volume{},
-		Dangling: first(f.staying, maxDetached), Holds: standings(held),
+		Hash: f.effect().hash(a.request.Key), Types: map[string]volume{},
+		Dangling: first(f.staying, maxDetached), Holds: g.standings(held),
 	}
 	what.Foreseen.count(g, f)
 	doc, err := json.Marshal(what)
@@ -123,11 +137,21 @@ func (a attempt) wouldGo(ctx context.Context, patient string) (*findings, *gathe
 // all is what versions go of.
 func (f *findings) all() []resource { return slices.Concat(f.shared, f.gone) }
 
-func versionsOf(rs []resource) (out []store.VersionRef) {
-	for _, r := range rs {
-		out = append(out, r.versions...)
+func (f *findings) effect() (e effect) {
+	whole := f.wholly()
+	for _, r := range f.all() {
+		e.add(r.id, r.versions, whole[r.id], r.detach)
 	}
-	return out
+	return e
+}
+
+// wholly are the resources of which nothing will be left.
+func (f *findings) wholly() map[fhir.ID]bool {
+	whole := map[fhir.ID]bool{}
+	for _, id := range f.whole {
+		whole[id] = true
+	}
+	return whole
 }
 
 // first are the names of the first of resources, each once.
@@ -144,10 +168,7 @@ func first(ids []fhir.ID, most int) (out []string) {
 
 // count counts what would go.
 func (s *foreseen) count(g *gathering, f *findings) {
-	whole := map[fhir.ID]bool{}
-	for _, id := range f.whole {
-		whole[id] = true
-	}
+	whole := f.wholly()
 	for _, r := range f.all() {
 		if g.shares[r.id] {
 			s.Common = append(s.Common, r.common(whole[r.id]))

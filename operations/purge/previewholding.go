@@ -8,7 +8,6 @@ import (
 
 	"firebreak/fhir"
 	"firebreak/operations/job"
-	"firebreak/store"
 )
 
 // batchNow is what goes of the batch of a unit.
@@ -24,11 +23,21 @@ func (h holding) batchNow(ctx context.Context) (*owned, error) {
 	return h.look(ctx, ids)
 }
 
-func (o *owned) versions() (out []store.VersionRef) {
-	for _, r := range o.resources {
-		out = append(out, r.versions...)
+func (o *owned) effect() (e effect) {
+	whole := o.wholly()
+	for i, r := range o.resources {
+		e.add(o.ids[i], r.versions, whole[o.ids[i]], 0)
 	}
-	return out
+	return e
+}
+
+// wholly are the resources of which nothing will be left.
+func (o *owned) wholly() map[fhir.ID]bool {
+	whole := map[fhir.ID]bool{}
+	for _, id := range o.whole {
+		whole[id] = true
+	}
+	return whole
 }
 
 // isSame looks whether what goes with a batch is what was shown.
@@ -37,7 +46,7 @@ func (h holding) isSame(ctx context.Context) (job.UnitEnd, error) {
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	return h.same(o.versions())
+	return h.same(o.effect())
 }
 
 // foresee finds what would go with a batch.
@@ -46,7 +55,7 @@ func (h holding) foresee(ctx context.Context) (job.UnitEnd, error) {
 	if err != nil {
 		return job.UnitEnd{}, err
 	}
-	f := &foreseen{Hash: hashOf(h.request.Key, o.versions()), Types: map[string]volume{}, Patients: map[string]volume{}}
+	f := &foreseen{Hash: o.effect().hash(h.request.Key), Types: map[string]volume{}, Patients: map[string]volume{}}
 	f.countOwned(o)
 	if f.Dangling, err = h.dangling(ctx, o); err != nil {
 		return job.UnitEnd{}, err
@@ -62,10 +71,7 @@ func (h holding) foresee(ctx context.Context) (job.UnitEnd, error) {
 
 // countOwned counts what would go of what an owner has.
 func (s *foreseen) countOwned(o *owned) {
-	whole := map[fhir.ID]bool{}
-	for _, id := range o.whole {
-		whole[id] = true
-	}
+	whole := o.wholly()
 	for i, r := range o.resources {
 		id := o.ids[i]
 		v := volumeOf(r.sizes, whole[id])

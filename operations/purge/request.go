@@ -68,6 +68,9 @@ func (x *Purge) Kickoff(ctx context.Context, p auth.Principal, c Call) (job.Job,
 	if err := auth.MayPurge(p, whose); err != nil {
 		return job.Job{}, err
 	}
+	if was, err := x.earlier(ctx, p, c.kind(), c.Key, &r, patients); was.ID != "" || err != nil {
+		return was, err
+	}
 	t := store.Tenant(p.Tenant)
 	if err := x.isGroup(ctx, t, r.Group); err != nil {
 		return job.Job{}, err

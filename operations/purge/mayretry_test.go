@@ -1,0 +1,25 @@
+package purge_test
+
+import (
+	"testing"
+
+	"firebreak/auth"
+	"firebreak/fhir"
+)
+
+func TestWhoMayNotStartAPurgeMayNotHaveItTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put(family...)
+	j := w.ended(w.start(bulk("mother")))
+	now := func(scopes string) auth.Principal {
+		return auth.Principal{Tenant: auth.DefaultTenant, Client: "app", Patient: "mother"}.With(auth.ParseScopes(scopes, func(string) bool { return false }))
+	}
+	for scopes, may := range map[string]bool{
+		"system/*.cruds": true, "system/$patient-purge": true, "patient/$patient-purge": true, "system/*.rs": false, "system/Patient.cruds": false,
+	} {
+		if err := w.purge.MayRetry(t.Context(), now(scopes), j); (err == nil) != may || err != nil && fhir.KindOf(err) != fhir.Forbidden {
+			t.Errorf("with %s: %v", scopes, err)
+		}
+	}
+}
