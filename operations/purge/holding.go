@@ -91,7 +91,7 @@ func (x *Purge) MayRetryHolding(ctx context.Context, p auth.Principal, j job.Job
 		err = auth.MayPurgeHolding(p, r.Types)
 	}
 	if err == nil {
-		err = x.MayRetry(ctx, p, j)
+		err = x.hasBegun(ctx, j, r.Plan)
 	}
 	if err != nil {
 		return err

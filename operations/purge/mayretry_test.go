@@ -23,3 +23,17 @@ func TestWhoMayNotStartAPurgeMayNotHaveItTriedAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoMayPurgeSomeTypesOfAHoldingMayHaveThatTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann := as("app", "ann")
+	w.owns(ann, note("n", "x"))
+	j := w.ended(w.holding(ann, "_type", "Observation"))
+	for scopes, may := range map[string]bool{"user/Observation.cruds": true, "user/Condition.cruds": false, "user/Observation.rs": false} {
+		p := auth.Principal{Tenant: auth.DefaultTenant, Client: "app", User: "ann"}.With(auth.ParseScopes(scopes, nil))
+		if err := w.purge.MayRetryHolding(t.Context(), p, j); (err == nil) != may {
+			t.Errorf("with %s: %v", scopes, err)
+		}
+	}
+}

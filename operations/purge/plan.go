@@ -292,33 +292,40 @@ func (a attempt) isSame(ctx context.Context) (job.UnitEnd, error) {
 	return a.same(f.effect())
 }
 
-// MayRetry answers nil if a principal may have a job tried again: it may start
-// it; and one that is held to a preview has begun to purge. Before that nothing
-// was touched, and what was looked at may be other by now.
+// MayRetry answers nil if a principal may have a purge of patients tried again:
+// it may start it, and one that is held to a preview has begun.
 func (x *Purge) MayRetry(ctx context.Context, p auth.Principal, j job.Job) error {
 	r, err := request(j)
 	if err != nil {
 		return err
 	}
-	begun, patients := false, []string(nil)
-	err = x.units(ctx, j, func(u job.Unit, _ did) error {
-		begun = begun || u.Phase > planning && u.Attempt > 0
-		if id, err := patientOf(u); err == nil && u.Phase == purging {
-			patients = append(patients, id)
+	var patients []string
+	if r.Group == "" && !r.Audit { // see Kickoff
+		m, err := attempt{Purge: x, job: j}.everyone(ctx)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if r.Group != "" || r.Audit { // see Kickoff
-		patients = nil
+		patients = slices.Collect(maps.Keys(m.patients))
 	}
 	if err := auth.MayPurge(p, patients); err != nil {
 		return err
 	}
-	if r.ID != "" && !begun {
-		return fhir.Errorf(fhir.Conflict, "nothing was touched by this purge, which is held to a preview; ask for the purge again with POST, and for another preview if that one is not true any more")
+	return x.hasBegun(ctx, j, r.Plan)
+}
+
+// hasBegun refuses to have a purge tried again that is held to a preview and has
+// not begun: nothing was touched, and what was looked at may be other by now.
+func (x *Purge) hasBegun(ctx context.Context, j job.Job, p Plan) error {
+	if p.ID == "" {
+		return nil
 	}
-	return nil
+	begun := false
+	err := x.units(ctx, j, func(u job.Unit, _ did) error {
+		begun = begun || u.Phase > planning && u.Attempt > 0
+		return nil
+	})
+	if err == nil && !begun {
+		err = fhir.Errorf(fhir.Conflict, "nothing was touched by this purge, which is held to a preview; ask for the purge again with POST, and for another preview if that one is not true any more")
+	}
+	return err
 }
