@@ -208,8 +208,9 @@ func purgesRetried(t *testing.T, g ground) {
 	c.kill()
 	c.end()
 	afterPurge(t, tpl.before, k.recover())
-	if diff := cmp.Diff(bensUnit+" succeeded, 2-finish succeeded", k.from); diff != "" {
-		t.Errorf("units that were done after PUT (- wanted, + done)\n%s", diff)
+	// The one that was killed may have come to some of it.
+	if all := bensUnit + " succeeded, 2-finish succeeded"; !strings.HasSuffix(all, k.from) {
+		t.Errorf("units that were done after the kill: %s", k.from)
 	}
 }
 
