@@ -118,12 +118,12 @@ func (s *Store) HintPlans(ctx context.Context) (map[string]string, error) {
 // a scrub would change.
 func (s *Store) Unscrubbed(ctx context.Context) (pages, left int, err error) {
 	err = s.w.doAlone(ctx, func(conn *sqlite.Conn) error {
-		var all pageSet
-		if err := new(trees).pages(conn, &all); err != nil {
+		var trees pageSet
+		if err := inTrees(conn, &trees); err != nil {
 			return err
 		}
 		var p page
-		for no := range all.all() {
+		for no := range trees.all() {
 			if err := p.read(conn, no); err != nil {
 				return err
 			}

@@ -112,6 +112,60 @@ func (p *page) read(conn *sqlite.Conn, no int64) error {
 	return err
 }
 
+// inTrees adds the pages of all tables and indexes. All leaves of a tree are at
+// the same depth, so none of them is read but one.
+func inTrees(conn *sqlite.Conn, to *pageSet) error {
+	roots := []int64{1} // the table of tables itself
+	if err := each(conn, `SELECT rootpage FROM sqlite_schema WHERE rootpage>0`, func(st *sqlite.Stmt) { roots = append(roots, st.ColumnInt64(0)) }); err != nil {
+		return err
+	}
+	for _, root := range roots {
+		depth, err := depthOf(conn, root)
+		if err == nil {
+			err = addTree(conn, root, depth, to)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// depthOf is how many levels a tree has above its leaves.
+func depthOf(conn *sqlite.Conn, root int64) (depth int, err error) {
+	var p page
+	for no := root; ; depth++ {
+		if err := p.read(conn, no); err != nil || !p.interior() {
+			return depth, err
+		}
+		if err := p.children(func(child int64) error { no = child; return nil }); err != nil {
+			return depth, err
+		}
+	}
+}
+
+// addTree adds a page, and those below it down to the given depth.
+func addTree(conn *sqlite.Conn, no int64, depth int, to *pageSet) error {
+	to.add(no)
+	if depth == 0 {
+		return nil
+	}
+	var p page
+	if err := p.read(conn, no); err != nil {
+		return err
+	}
+	if !p.interior() {
+		return p.damaged()
+	}
+	return p.children(func(child int64) error {
+		if depth == 1 {
+			to.add(child)
+			return nil
+		}
+		return addTree(conn, child, depth-1, to)
+	})
+}
+
 func (p *page) damaged() error { return fmt.Errorf("sqlite: page %d is damaged", p.no) }
 
 // zero overwrites bytes; false if they were zeros.

@@ -131,7 +131,6 @@ func (s *Store) openWatcher() (*sqlite.Conn, error) {
 type scrubbing struct {
 	snapshot *sqlite.Conn
 	log      walLog
-	trees    trees
 	todo     pageSet // pages that may have something to be overwritten
 	done     bool
 }
@@ -163,12 +162,9 @@ func rolledBack(conn *sqlite.Conn, err error) error {
 	return err
 }
 
-// look reads all pages, and which of them are of tables and indexes. That may be
-// others by now, so one that is not may be noted too.
+// look reads all pages. Which of them are of tables and indexes is not known
+// here; one that is not may be noted too.
 func (x *scrubbing) look() error {
-	if err := x.trees.pages(x.snapshot, new(pageSet)); err != nil {
-		return err
-	}
 	stmt, err := x.snapshot.Prepare(`SELECT pgno, data FROM sqlite_dbpage`)
 	if err != nil {
 		return err
@@ -188,14 +184,13 @@ func (x *scrubbing) look() error {
 // notes those that were written since the last round. When nothing is left, no
 // page of a table or an index has anything to be overwritten.
 func (x *scrubbing) round(conn *sqlite.Conn, most int) error {
-	err := x.log.next(func(no int64) { x.todo.add(no); x.trees.written(no) })
-	if err != nil {
+	if err := x.log.next(x.todo.add); err != nil {
 		return err
 	}
 	if err := step(conn, `BEGIN IMMEDIATE`); err != nil {
 		return err
 	}
-	err = x.some(conn, most)
+	err := x.some(conn, most)
 	if err == nil {
 		err = step(conn, `COMMIT`)
 	}
@@ -208,8 +203,8 @@ func (x *scrubbing) round(conn *sqlite.Conn, most int) error {
 
 // some is what round does in its transaction.
 func (x *scrubbing) some(conn *sqlite.Conn, most int) error {
-	var inTrees pageSet
-	if err := x.trees.pages(conn, &inTrees); err != nil {
+	var trees pageSet
+	if err := inTrees(conn, &trees); err != nil {
 		return err
 	}
 	write, err := conn.Prepare(`UPDATE sqlite_dbpage SET data=? WHERE pgno=?`)
@@ -222,7 +217,7 @@ func (x *scrubbing) some(conn *sqlite.Conn, most int) error {
 			return nil
 		}
 		x.todo.remove(no)
-		if !inTrees.has(no) {
+		if !trees.has(no) {
 			continue
 		}
 		if err := p.read(conn, no); err != nil {
