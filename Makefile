@@ -86,7 +86,7 @@ test-mongodb: ## run the tests with a MongoDB (needs a mongod on the path, or ro
 	fi; \
 	set -x; \
 	go test -count=1 -parallel 4 -timeout 20m -run Mongo ./cmd/... & other=$$!; \
-	go test -count=1 -parallel 6 -timeout 20m ./store/mongo/... || { wait $$other; exit 1; }; \
+	go test -count=1 -parallel 3 -timeout 20m ./store/mongo/... || { wait $$other; exit 1; }; \
 	wait $$other
 
 .PHONY: test-standin
